@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int tarn_read_full(int fd, void *data, size_t length)
+{
+    uint8_t *p = data;
+    while (length > 0) {
+        const ssize_t n = read(fd, p, length);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -ENODATA;
+        p += n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset)
+{
+    uint8_t *p = data;
+    while (length > 0) {
+        const ssize_t n = pread(fd, p, length, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return -ENODATA;
+        p += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+int tarn_write_full(int fd, const void *data, size_t length)
+{
+    const uint8_t *p = data;
+    while (length > 0) {
+        const ssize_t n = write(fd, p, length);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        p += n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset)
+{
+    const uint8_t *p = data;
+    while (length > 0) {
+        const ssize_t n = pwrite(fd, p, length, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        p += n;
+        offset += (uint64_t)n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *buf,
+                   struct tarn_err *err)
+{
+    tarn_autoclose int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return tarn_fail_errno(err, -errno, "cannot open %s", path);
+    const size_t start = buf->length;
+    for (;;) {
+        if (tarn_buf_reserve(buf, 65536) < 0)
+            return tarn_fail(err, -ENOMEM, "out of memory reading %s", path);
+        const ssize_t n = read(fd, buf->data + buf->length, 65536);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return tarn_fail_errno(err, -errno, "cannot read %s", path);
+        if (n == 0)
+            return 0;
+        buf->length += (size_t)n;
+        if (buf->length - start > limit)
+            return tarn_fail(err, -EFBIG, "%s is larger than %zu bytes", path, limit);
+    }
+}
+
+int tarn_file_replace(int dirfd, const char *path, const void *data, size_t length,
+                      struct tarn_err *err)
+{
+    tarn_autofree char *temporary = tarn_asprintf("%s.%d.tmp", path, (int)getpid());
+    if (!temporary)
+        return tarn_fail(err, -ENOMEM, "out of memory writing %s", path);
+    tarn_autoclose int fd =
+        openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return tarn_fail_errno(err, -errno, "cannot create %s", temporary);
+    int ret = tarn_write_full(fd, data, length);
+    if (ret == 0 && fsync(fd) < 0)
+        ret = -errno;
+    if (ret == 0 && renameat(dirfd, temporary, dirfd, path) < 0)
+        ret = -errno;
+    if (ret < 0) {
+        unlinkat(dirfd, temporary, 0);
+        return tarn_fail_errno(err, ret, "cannot write %s", path);
+    }
+    return 0;
+}
+
+int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err)
+{
+    tarn_autofree char *copy = strdup(path);
+    if (!copy)
+        return tarn_fail(err, -ENOMEM, "out of memory making %s", path);
+    for (char *p = copy + (*copy == '/');; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        const char end = *p;
+        *p = '\0';
+        struct stat st;
+        if (mkdir(copy, mode) < 0 &&
+            (errno != EEXIST || stat(copy, &st) < 0 || !S_ISDIR(st.st_mode)))
+            return tarn_fail_errno(err, errno == EEXIST ? -ENOTDIR : -errno,
+                                   "cannot make directory %s", copy);
+        if (end == '\0')
+            return 0;
+        *p = end;
+    }
+}
+
+static int remove_children(int fd)
+{
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        const int ret = -errno;
+        close(fd);
+        return ret;
+    }
+    int ret = 0;
+    const struct dirent *entry;
+    while (ret == 0 && (entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        ret = tarn_remove_tree(dirfd(dir), entry->d_name, NULL);
+    }
+    closedir(dir);
+    return ret;
+}
+
+int tarn_remove_tree(int dirfd, const char *path, struct tarn_err *err)
+{
+    if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return tarn_fail_errno(err, -errno, "cannot remove %s", path);
+    const int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int ret = fd < 0 ? -errno : remove_children(fd);
+    if (ret == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        ret = -errno;
+    return ret < 0 ? tarn_fail_errno(err, ret, "cannot remove %s", path) : 0;
+}
+
+char *tarn_path_join(const char *directory, const char *name)
+{
+    return tarn_asprintf("%s/%s", directory, name);
+}
+
+char *tarn_asprintf(const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    const int n = vasprintf(&text, format, args);
+    va_end(args);
+    return n < 0 ? NULL : text;
+}

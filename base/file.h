@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole reads and writes, directories, and files that appear complete or not at all.
+#ifndef TARN_BASE_FILE_H
+#define TARN_BASE_FILE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+// Exactly length bytes, or -errno. -ENODATA when the file ends earlier.
+int tarn_read_full(int fd, void *data, size_t length) tarn_must_check;
+int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset) tarn_must_check;
+int tarn_write_full(int fd, const void *data, size_t length) tarn_must_check;
+int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset) tarn_must_check;
+
+// Appends the whole file to buf; -EFBIG above limit bytes. dirfd may be AT_FDCWD.
+int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *buf,
+                   struct tarn_err *err) tarn_must_check;
+
+// Writes a file under its name in one step (temporary sibling, fsync, rename), mode 0644 & ~umask.
+int tarn_file_replace(int dirfd, const char *path, const void *data, size_t length,
+                      struct tarn_err *err) tarn_must_check;
+
+// Makes path and its missing parents. Existing directories are fine.
+int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err) tarn_must_check;
+
+// Removes what path names, directories with all below. A path that is not there is fine.
+int tarn_remove_tree(int dirfd, const char *path, struct tarn_err *err) tarn_must_check;
+
+// "directory/name" in fresh memory, or NULL.
+char *tarn_path_join(const char *directory, const char *name);
+
+// printf into fresh memory, or NULL.
+char *tarn_asprintf(const char *format, ...) tarn_printf(1, 2);
+
+#endif

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "converter/data_space.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/map.h"
+
+struct tarn_placed_contents {
+    struct tarn_map *map; // of struct tarn_content in the arena, without extents
+    struct tarn_arena *arena;
+};
+
+struct tarn_placed_contents *tarn_placed_contents_new(void)
+{
+    struct tarn_placed_contents *placed = calloc(1, sizeof *placed);
+    if (!placed)
+        return NULL;
+    placed->map = tarn_map_new();
+    placed->arena = tarn_arena_new();
+    if (!placed->map || !placed->arena) {
+        tarn_placed_contents_free(placed);
+        return NULL;
+    }
+    return placed;
+}
+
+void tarn_placed_contents_free(struct tarn_placed_contents *placed)
+{
+    if (!placed)
+        return;
+    tarn_map_free(placed->map);
+    tarn_arena_free(placed->arena);
+    free(placed);
+}
+
+static bool equal(const void *key, const void *value)
+{
+    return tarn_content_same(key, value);
+}
+
+const struct tarn_content *tarn_placed_contents_find(const struct tarn_placed_contents *placed,
+                                                     const struct tarn_content *content)
+{
+    return tarn_map_get(placed->map, tarn_content_hash(content), content, equal);
+}
+
+static int add(struct tarn_placed_contents *placed, const struct tarn_content *content)
+{
+    struct tarn_content *copy = tarn_arena_alloc(placed->arena, sizeof *copy);
+    if (!copy)
+        return -ENOMEM;
+    *copy = *content;
+    copy->extents = NULL; // they belong to the layer's tree; the identity does not need them
+    return tarn_map_add(placed->map, tarn_content_hash(content), copy);
+}
+
+// 0, -EFBIG or -ENOMEM.
+static int place_content(struct tarn_placed_contents *placed, struct tarn_content *content,
+                         uint32_t chain_index, uint64_t *end)
+{
+    const uint64_t stored = tarn_content_stored(content);
+    if (stored == 0) {
+        content->holder = 0;
+        content->address = 0;
+        return 0;
+    }
+    const struct tarn_content *lower = tarn_placed_contents_find(placed, content);
+    if (lower) {
+        content->holder = lower->holder;
+        content->address = lower->address;
+        return 0;
+    }
+    content->holder = chain_index;
+    content->address = *end;
+    *end += tarn_round_up(stored, TARN_BLOCK);
+    if (*end > TARN_DATA_SPACE_LIMIT)
+        return -EFBIG;
+    return add(placed, content);
+}
+
+int tarn_data_space_place(struct tarn_placed_contents *placed, struct tarn_tree *tree,
+                          uint32_t chain_index, uint64_t *length, struct tarn_err *err)
+{
+    *length = 0;
+    tarn_tree_sort(tree);
+    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node)) {
+        if (!node->inode || !S_ISREG(node->inode->mode) ||
+            node->inode->content->holder != TARN_NONE)
+            continue;
+        const int ret = place_content(placed, node->inode->content, chain_index, length);
+        if (ret == -EFBIG)
+            return tarn_fail(err, ret, "the layer holds more than the format's 16 TiB");
+        if (ret < 0)
+            return tarn_fail(err, ret, "out of memory for the layer's contents");
+    }
+    return 0;
+}
+
+int tarn_data_space_adopt(struct tarn_placed_contents *placed, const struct tarn_tree *tree,
+                          uint32_t chain_index, struct tarn_err *err)
+{
+    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node)) {
+        if (!node->inode || !S_ISREG(node->inode->mode))
+            continue;
+        const struct tarn_content *content = node->inode->content;
+        if (content->holder == chain_index && tarn_content_stored(content) > 0 &&
+            !tarn_placed_contents_find(placed, content) && add(placed, content) < 0)
+            return tarn_fail(err, -ENOMEM, "out of memory for the layer's contents");
+    }
+    return 0;
+}
+
+struct tarn_data_space {
+    struct tarn_spool *spool;
+    struct tarn_spooled *contents; // owned copy, by address, this layer's own ones
+    size_t count;
+    size_t current;
+    uint64_t inside; // bytes of the current content, padding included, that were read
+    uint64_t position;
+    uint64_t length;
+};
+
+static int by_address(const void *a, const void *b)
+{
+    const struct tarn_spooled *x = a;
+    const struct tarn_spooled *y = b;
+    return x->content->address < y->content->address ? -1
+                                                     : x->content->address > y->content->address;
+}
+
+struct tarn_data_space *tarn_data_space_new(struct tarn_spool *spool, uint32_t chain_index,
+                                            uint64_t length, struct tarn_err *err)
+{
+    size_t all;
+    const struct tarn_spooled *spooled = tarn_spool_contents(spool, &all);
+    struct tarn_data_space *space = calloc(1, sizeof *space);
+    struct tarn_spooled *contents = malloc((all + 1) * sizeof *contents);
+    if (!space || !contents) {
+        free(space);
+        free(contents);
+        tarn_fail(err, -ENOMEM, "out of memory for the layer's contents");
+        return NULL;
+    }
+    // Contents without a place are those of entries that a later one replaced.
+    for (size_t i = 0; i < all; i++)
+        if (spooled[i].content->holder == chain_index)
+            contents[space->count++] = spooled[i];
+    qsort(contents, space->count, sizeof *contents, by_address);
+    space->spool = spool;
+    space->contents = contents;
+    space->length = length;
+    return space;
+}
+
+void tarn_data_space_free(struct tarn_data_space *space)
+{
+    if (!space)
+        return;
+    free(space->contents);
+    free(space);
+}
+
+// Where in the file the stored byte lies; *run: how many follow it there.
+static uint64_t logical_offset(const struct tarn_content *content, uint64_t stored, uint64_t *run)
+{
+    if (content->kind == TARN_CONTENT_PLAIN) {
+        *run = content->size - stored;
+        return stored;
+    }
+    const uint64_t unit = tarn_content_unit(content->size);
+    uint64_t before = 0; // stored bytes before this extent
+    for (uint32_t i = 0;; i++) {
+        assert(i < content->extent_count);
+        const struct tarn_extent extent = content->extents[i];
+        const uint64_t first = extent.first * unit;
+        const uint64_t end = tarn_min_u64((extent.first + (uint64_t)extent.count) * unit,
+                                          content->size);
+        if (stored - before < end - first) {
+            *run = end - first - (stored - before);
+            return first + (stored - before);
+        }
+        before += end - first;
+    }
+}
+
+// Fills data with the current content's bytes and padding, as far as they reach.
+static ssize_t read_content(struct tarn_data_space *space, uint8_t *data, size_t length)
+{
+    const struct tarn_spooled *spooled = &space->contents[space->current];
+    const uint64_t stored = tarn_content_stored(spooled->content);
+    const uint64_t padded = tarn_round_up(stored, TARN_BLOCK);
+    size_t n;
+    if (space->inside >= stored) {
+        n = tarn_min_u64(length, padded - space->inside);
+        memset(data, 0, n);
+    } else {
+        uint64_t run;
+        const uint64_t logical = logical_offset(spooled->content, space->inside, &run);
+        n = tarn_min_u64(length, run);
+        const int ret = tarn_spool_read(space->spool, spooled, logical, data, n);
+        if (ret < 0)
+            return ret;
+    }
+    space->inside += n;
+    if (space->inside == padded) {
+        space->current++;
+        space->inside = 0;
+    }
+    return (ssize_t)n;
+}
+
+ssize_t tarn_data_space_read(struct tarn_data_space *space, void *data, size_t length)
+{
+    size_t done = 0;
+    while (done < length && space->current < space->count) {
+        const ssize_t n = read_content(space, (uint8_t *)data + done, length - done);
+        if (n < 0)
+            return n;
+        done += (size_t)n;
+        space->position += (uint64_t)n;
+    }
+    assert(space->current < space->count || space->position == space->length);
+    return (ssize_t)done;
+}

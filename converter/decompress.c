@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "converter/decompress.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "converter/decompress_internal.h"
+
+enum { PROBE = 6 }; // the longest magic, that of xz
+
+struct tarn_decompress {
+    enum tarn_compression kind;
+    uint8_t probe[PROBE]; // the first bytes, until they tell the kind
+    size_t probe_length;
+    struct tarn_piece piece;
+    struct tarn_gunzip *gunzip; // for its kind, else NULL
+    struct tarn_unzstd *unzstd;
+    int failed; // what every further call returns
+};
+
+struct tarn_decompress *tarn_decompress_new(tarn_decompress_out *out, void *context)
+{
+    struct tarn_decompress *decompress = calloc(1, sizeof *decompress);
+    if (!decompress)
+        return NULL;
+    decompress->piece = (struct tarn_piece){ .out = out, .context = context };
+    return decompress;
+}
+
+void tarn_decompress_free(struct tarn_decompress *decompress)
+{
+    if (!decompress)
+        return;
+    tarn_gunzip_free(decompress->gunzip);
+    tarn_unzstd_free(decompress->unzstd);
+    free(decompress->piece.data);
+    free(decompress);
+}
+
+int tarn_piece_flush(struct tarn_piece *piece)
+{
+    if (piece->length == 0)
+        return 0;
+    const size_t length = piece->length;
+    piece->length = 0;
+    const int ret = piece->out(piece->context, piece->data, length);
+    return ret < 0 ? ret : 0;
+}
+
+// Sets kind from the first bytes. final: no more come.
+static int detect(struct tarn_decompress *decompress, bool final, struct tarn_err *err)
+{
+    static const struct {
+        const char *name;
+        uint8_t magic[PROBE];
+        size_t length;
+        enum tarn_compression kind; // UNKNOWN: refused
+    } magics[] = {
+        { "gzip", { 0x1f, 0x8b }, 2, TARN_COMPRESSION_GZIP },
+        { "bzip2", { 'B', 'Z', 'h' }, 3, TARN_COMPRESSION_UNKNOWN },
+        { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, TARN_COMPRESSION_UNKNOWN },
+    };
+    const size_t have = decompress->probe_length;
+    bool undecided = false;
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
+        const size_t n = have < magics[i].length ? have : magics[i].length;
+        if (memcmp(decompress->probe, magics[i].magic, n) != 0)
+            continue;
+        if (n < magics[i].length) {
+            undecided = true;
+            continue;
+        }
+        decompress->kind = magics[i].kind;
+        if (decompress->kind == TARN_COMPRESSION_UNKNOWN)
+            return tarn_fail(err, -ENOTSUP, "compressed with %s: only gzip and zstd are read",
+                             magics[i].name);
+        return 0;
+    }
+    if (have >= 4 && tarn_unzstd_is_frame(decompress->probe))
+        decompress->kind = TARN_COMPRESSION_ZSTD;
+    else if (final || (have >= 4 && !undecided))
+        decompress->kind = TARN_COMPRESSION_NONE;
+    return 0;
+}
+
+static int prepare(struct tarn_decompress *decompress, struct tarn_err *err)
+{
+    if (decompress->kind == TARN_COMPRESSION_NONE)
+        return 0;
+    decompress->piece.data = malloc(TARN_PIECE_SIZE);
+    if (decompress->kind == TARN_COMPRESSION_GZIP)
+        decompress->gunzip = tarn_gunzip_new(&decompress->piece);
+    else
+        decompress->unzstd = tarn_unzstd_new(&decompress->piece);
+    if (!decompress->piece.data || (!decompress->gunzip && !decompress->unzstd))
+        return tarn_fail_errno(err, -ENOMEM, "decompressing a layer");
+    return 0;
+}
+
+static int decode(struct tarn_decompress *decompress, const uint8_t *bytes, size_t length,
+                  struct tarn_err *err)
+{
+    if (length == 0)
+        return 0;
+    if (decompress->gunzip)
+        return tarn_gunzip_push(decompress->gunzip, bytes, length, err);
+    if (decompress->unzstd)
+        return tarn_unzstd_push(decompress->unzstd, bytes, length, err);
+    const int ret = decompress->piece.out(decompress->piece.context, bytes, length);
+    return ret < 0 ? ret : 0;
+}
+
+// Once the kind is known, decodes the bytes that were held back for it.
+static int probe(struct tarn_decompress *decompress, bool final, struct tarn_err *err)
+{
+    int ret = detect(decompress, final, err);
+    if (ret < 0 || decompress->kind == TARN_COMPRESSION_UNKNOWN)
+        return ret;
+    ret = prepare(decompress, err);
+    if (ret < 0)
+        return ret;
+    return decode(decompress, decompress->probe, decompress->probe_length, err);
+}
+
+int tarn_decompress_push(struct tarn_decompress *decompress, const void *bytes, size_t length,
+                         struct tarn_err *err)
+{
+    const uint8_t *p = bytes;
+    int ret = decompress->failed;
+    while (ret == 0 && length > 0 && decompress->kind == TARN_COMPRESSION_UNKNOWN) {
+        decompress->probe[decompress->probe_length++] = *p++;
+        length--;
+        ret = probe(decompress, decompress->probe_length == PROBE, err);
+    }
+    if (ret == 0)
+        ret = decode(decompress, p, length, err);
+    decompress->failed = ret;
+    return ret;
+}
+
+int tarn_decompress_finish(struct tarn_decompress *decompress, struct tarn_err *err)
+{
+    int ret = decompress->failed;
+    if (ret == 0 && decompress->kind == TARN_COMPRESSION_UNKNOWN)
+        ret = probe(decompress, true, err);
+    if (ret == 0 && decompress->gunzip)
+        ret = tarn_gunzip_finish(decompress->gunzip, err);
+    if (ret == 0 && decompress->unzstd)
+        ret = tarn_unzstd_finish(decompress->unzstd, err);
+    if (ret == 0)
+        ret = tarn_piece_flush(&decompress->piece);
+    decompress->failed = ret;
+    return ret;
+}
+
+enum tarn_compression tarn_decompress_kind(const struct tarn_decompress *decompress)
+{
+    return decompress->kind;
+}
+
+const char *tarn_compression_name(enum tarn_compression compression)
+{
+    switch (compression) {
+    case TARN_COMPRESSION_NONE:
+        return "none";
+    case TARN_COMPRESSION_GZIP:
+        return "gzip";
+    case TARN_COMPRESSION_ZSTD:
+        return "zstd";
+    case TARN_COMPRESSION_UNKNOWN:
+        break;
+    }
+    return "unknown";
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bootstrap (section 9): merged tree and chunk tables of a chain in one file.
+#ifndef TARN_FORMAT_BOOTSTRAP_H
+#define TARN_FORMAT_BOOTSTRAP_H
+
+#include "format/erofs_reader.h"
+#include "format/layer_metadata.h"
+
+// What one layer of the chain brings.
+struct tarn_bootstrap_layer {
+    struct tarn_digest digest; // of its blob
+    uint64_t size;
+    uint64_t metadata_offset;
+    uint64_t metadata_length;
+    struct tarn_digest metadata_digest;
+    const struct tarn_layer_metadata *metadata; // borrowed
+};
+
+// Builds the bootstrap of a chain, bottom first, from its layer metadata and blob descriptors alone;
+// merged is the tree of the same layers (sorted here). Appends to out (empty before).
+int tarn_bootstrap_build(const struct tarn_bootstrap_layer *layers, uint32_t count,
+                         struct tarn_tree *merged, struct tarn_buf *out,
+                         struct tarn_err *err) tarn_must_check;
+
+struct tarn_bootstrap {
+    struct tarn_erofs erofs;
+    struct tarn_tables tables;
+    uint32_t chain_count;
+    uint32_t slot_count;
+    uint64_t inode_count;
+    uint64_t name_count;
+    uint64_t file_bytes;
+    struct tarn_digest tree_digest;
+    const uint32_t *slot_blobs; // owned: blob index for each slot, [0] unused
+};
+
+// Opens a bootstrap that lies in memory, which must live longer. Checks directory, checksums,
+// superblock, tables (tarn_tables_verify) and slots; not the tree (verify.h). -EUCLEAN, -ENOTSUP.
+int tarn_bootstrap_open(const uint8_t *bytes, size_t length, struct tarn_bootstrap *bootstrap,
+                        struct tarn_err *err) tarn_must_check;
+void tarn_bootstrap_release(struct tarn_bootstrap *bootstrap);
+
+#endif

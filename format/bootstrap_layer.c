@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// The archive's form is fixed to the byte, so that reading it is comparing it with what would be
+// written: no tar parser stands between registry and mount.
+#include "format/bootstrap_layer.h"
+
+#include <string.h>
+#include <zstd.h>
+
+#include "base/bytes.h"
+
+enum { TAR_BLOCK = 512, TAR_END = 2 * TAR_BLOCK };
+
+// The ustar header of tarn/bootstrap. Sizes of 8 GiB and more do not fit and are refused.
+static int tar_header(uint64_t length, uint8_t header[TAR_BLOCK], struct tarn_err *err)
+{
+    if (length >= UINT64_C(1) << 33)
+        return tarn_fail(err, -EFBIG, "the bootstrap is larger than 8 GiB");
+    memset(header, 0, TAR_BLOCK);
+    char *p = (char *)header;
+    strcpy(p, "tarn/bootstrap");
+    strcpy(p + 100, "0000444");
+    strcpy(p + 108, "0000000");
+    strcpy(p + 116, "0000000");
+    snprintf(p + 124, 12, "%011llo", (unsigned long long)length);
+    strcpy(p + 136, "00000000000");
+    memset(p + 148, ' ', 8);
+    p[156] = '0';
+    memcpy(p + 257, "ustar\00000", 8);
+    unsigned sum = 0;
+    for (int i = 0; i < TAR_BLOCK; i++)
+        sum += header[i];
+    snprintf(p + 148, 8, "%06o", sum);
+    p[155] = ' ';
+    return 0;
+}
+
+static size_t tar_length(uint64_t length)
+{
+    return TAR_BLOCK + tarn_round_up(length, TAR_BLOCK) + TAR_END;
+}
+
+int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct tarn_buf *out,
+                               struct tarn_digest *diff_id, struct tarn_err *err)
+{
+    uint8_t header[TAR_BLOCK];
+    const int ret = tar_header(length, header, err);
+    if (ret < 0)
+        return ret;
+    tarn_autobuf struct tarn_buf tar = { 0 };
+    const size_t total = tar_length(length);
+    const size_t bound = ZSTD_compressBound(total);
+    if (tarn_buf_append(&tar, header, sizeof header) < 0 ||
+        tarn_buf_append(&tar, bootstrap, length) < 0 ||
+        tarn_buf_append_zeros(&tar, total - TAR_BLOCK - length) < 0 ||
+        tarn_buf_reserve(out, bound) < 0)
+        return tarn_fail(err, -ENOMEM, "out of memory for the bootstrap layer");
+    tarn_sha256(tar.data, tar.length, diff_id);
+    const size_t n = ZSTD_compress(out->data + out->length, bound, tar.data, tar.length,
+                                   TARN_BOOTSTRAP_LAYER_LEVEL);
+    if (ZSTD_isError(n))
+        return tarn_fail(err, -ENOMEM, "bootstrap layer: %s", ZSTD_getErrorName(n));
+    out->length += n;
+    return 0;
+}
+
+// Decompresses the one frame into tar.
+static int decompress(const uint8_t *layer, size_t length, uint64_t limit, struct tarn_buf *tar,
+                      struct tarn_err *err)
+{
+    const unsigned long long total = ZSTD_getFrameContentSize(layer, length);
+    if (total == ZSTD_CONTENTSIZE_UNKNOWN || total == ZSTD_CONTENTSIZE_ERROR ||
+        ZSTD_findFrameCompressedSize(layer, length) != length)
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: not one zstd frame with its size");
+    if (total < TAR_BLOCK + TAR_END || total > limit)
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: %llu bytes are out of range", total);
+    if (tarn_buf_reserve(tar, total) < 0)
+        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap of %llu bytes", total);
+    const size_t n = ZSTD_decompress(tar->data, total, layer, length);
+    if (ZSTD_isError(n) || n != total)
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: damaged: %s",
+                         ZSTD_isError(n) ? ZSTD_getErrorName(n) : "wrong length");
+    tar->length = total;
+    return 0;
+}
+
+static uint64_t octal(const uint8_t *digits, int count)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < count; i++)
+        value = value * 8 + (uint64_t)(digits[i] & 7);
+    return value;
+}
+
+int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length,
+                              const struct tarn_bootstrap_layer_rules *rules,
+                              struct tarn_buf *out, struct tarn_err *err)
+{
+    tarn_autobuf struct tarn_buf tar = { 0 };
+    int ret = decompress(layer, length, rules->limit, &tar, err);
+    if (ret < 0)
+        return ret;
+    uint8_t want[TAR_BLOCK];
+    const uint64_t size = octal(tar.data + 124, 11);
+    ret = tar_header(size, want, err);
+    if (ret < 0)
+        return ret;
+    if (memcmp(want, tar.data, TAR_BLOCK) != 0 || tar_length(size) != tar.length ||
+        !tarn_all_zero(tar.data + TAR_BLOCK + size, tar.length - TAR_BLOCK - size))
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: not an archive of tarn/bootstrap alone");
+    struct tarn_digest digest;
+    tarn_sha256(tar.data + TAR_BLOCK, size, &digest);
+    if (!tarn_digest_equal(&digest, &rules->digest)) {
+        char text[TARN_DIGEST_TEXT];
+        return tarn_fail(err, -EIO, "the bootstrap's digest is %s, not what the manifest says",
+                         tarn_digest_format(&digest, text));
+    }
+    // The buffer changes hands; only the header is moved away.
+    memmove(tar.data, tar.data + TAR_BLOCK, size);
+    *out = (struct tarn_buf){ tar.data, size, tar.capacity };
+    tar = (struct tarn_buf){ 0 };
+    return 0;
+}

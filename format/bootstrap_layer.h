@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layer that carries a bootstrap (section 11): one zstd frame of a ustar archive with the one
+// member tarn/bootstrap.
+#ifndef TARN_FORMAT_BOOTSTRAP_LAYER_H
+#define TARN_FORMAT_BOOTSTRAP_LAYER_H
+
+#include "base/buf.h"
+#include "base/digest.h"
+
+enum { TARN_BOOTSTRAP_LAYER_LEVEL = 12 };
+
+// Appends the layer to out; *diff_id gets the digest of the tar.
+int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct tarn_buf *out,
+                               struct tarn_digest *diff_id, struct tarn_err *err) tarn_must_check;
+
+// Appends the bootstrap to out, which must be empty, and checks its digest: -EIO. -EUCLEAN for any
+// other form than the one above. Bounded by limit bytes.
+struct tarn_bootstrap_layer_rules {
+    struct tarn_digest digest; // of the bootstrap
+    uint64_t limit;
+};
+int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length,
+                              const struct tarn_bootstrap_layer_rules *rules,
+                              struct tarn_buf *out, struct tarn_err *err) tarn_must_check;
+
+#endif

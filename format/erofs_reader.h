@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads an EROFS image that lies in memory (mmap), as written by erofs_writer. No allocation, no
+// I/O; any number of threads. Every number is bounded: a damaged image gives -EUCLEAN, never a wild
+// read. The core of the FUSE tree, of ls, cat and check.
+#ifndef TARN_FORMAT_EROFS_READER_H
+#define TARN_FORMAT_EROFS_READER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "format/erofs.h"
+
+struct tarn_erofs {
+    const uint8_t *bytes; // borrowed
+    uint64_t length;      // blocks x 4096
+    uint64_t root_nid;
+    uint64_t inode_count;
+    int64_t epoch; // mtime of compact inodes
+    uint32_t epoch_ns;
+    uint64_t xattr_offset; // of the shared area
+    uint32_t device_count;
+};
+
+// Checks superblock (checksum too), flags and device table. -EUCLEAN or -ENOTSUP.
+int tarn_erofs_open(const uint8_t *bytes, uint64_t length, struct tarn_erofs *erofs,
+                    struct tarn_err *err) tarn_must_check;
+
+struct tarn_erofs_device_slot {
+    char tag[65]; // the blob's digest in hex
+    uint64_t blocks;
+};
+int tarn_erofs_device(const struct tarn_erofs *erofs, uint32_t slot,
+                      struct tarn_erofs_device_slot *device) tarn_must_check;
+
+struct tarn_erofs_inode {
+    uint64_t nid;
+    uint32_t mode;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t nlink;
+    uint64_t size;
+    int64_t mtime;
+    uint32_t mtime_ns;
+    uint32_t major;
+    uint32_t minor;
+    unsigned layout;
+    uint32_t start_block;
+    unsigned chunk_bits;     // chunked
+    uint64_t xattr_offset;   // in the image; 0 length: none
+    uint32_t xattr_length;
+    uint64_t data_offset;    // of inline tail or chunk indexes, in the image
+};
+
+int tarn_erofs_inode(const struct tarn_erofs *erofs, uint64_t nid,
+                     struct tarn_erofs_inode *inode) tarn_must_check;
+
+// --- directories ---------------------------------------------------------------------------
+struct tarn_erofs_dirent {
+    uint64_t nid;
+    const char *name; // in the image, not terminated
+    size_t length;
+    unsigned type;   // DT_*
+    uint64_t cookie; // of the next entry: where to go on
+};
+// The entry at cookie (0: the first), `.` and `..` included, in bytewise order. 1 there is one, 0
+// end, -EUCLEAN. Cookies: block number << 16 | index in the block.
+int tarn_erofs_readdir(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *directory,
+                       uint64_t cookie, struct tarn_erofs_dirent *entry) tarn_must_check;
+// 0, -ENOENT, -EUCLEAN. Binary search.
+int tarn_erofs_lookup(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *directory,
+                      const char *name, size_t length, uint64_t *nid) tarn_must_check;
+// Walks a path from the root, not following symbolic links. 0, -ENOENT, -ENOTDIR, -EUCLEAN.
+int tarn_erofs_walk(const struct tarn_erofs *erofs, const char *path,
+                    struct tarn_erofs_inode *inode) tarn_must_check;
+
+// --- contents --------------------------------------------------------------------------------
+// The target, in the image, not terminated; inode->size bytes.
+int tarn_erofs_symlink(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *inode,
+                       const char **target) tarn_must_check;
+
+// Where the bytes of a regular file from offset on lie: a piece as long as possible.
+struct tarn_erofs_extent {
+    uint32_t slot;    // 0: a hole
+    uint64_t address; // in that device
+    uint64_t length;  // up to the end of the file
+};
+int tarn_erofs_map(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *inode,
+                   uint64_t offset, struct tarn_erofs_extent *extent) tarn_must_check;
+
+// --- xattrs ----------------------------------------------------------------------------------
+struct tarn_erofs_xattr {
+    unsigned index; // name index, see tarn_erofs_xattr_prefix()
+    const char *name; // behind the prefix, not terminated
+    size_t name_length;
+    const uint8_t *value;
+    size_t length;
+};
+// The n-th xattr of the inode, from 0: 1, 0 end, -EUCLEAN.
+int tarn_erofs_xattr(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *inode,
+                     uint32_t n, struct tarn_erofs_xattr *xattr) tarn_must_check;
+// By full name: 0, -ENODATA, -EUCLEAN. Uses the name filter first.
+int tarn_erofs_xattr_get(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *inode,
+                         const char *name, struct tarn_erofs_xattr *xattr) tarn_must_check;
+
+#endif

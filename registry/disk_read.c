@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Transfers: one piece after another, each read (and hashed) on one of libuv's threads, then handed on
+// on the loop. Between the two a transfer belongs to one side only, so it needs no lock.
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "registry/disk.h"
+
+enum { PIECE = 256 << 10 };
+
+struct transfer {
+    struct tarn_transfer base;
+    uv_work_t work;
+    struct tarn_disk *disk; // referenced
+    struct tarn_read read;
+    char *tag; // owns read.tag
+    struct tarn_disk_place place; // of a blob; fd -1 before the first piece
+    uint64_t position;            // in the blob: where the next piece starts
+    uint64_t end;                 // and where the last one ends
+    struct tarn_hasher *hasher;   // for whole blobs, else NULL
+    struct tarn_buf piece;
+    bool busy;      // a piece is queued or being read; the loop's
+    bool cancelled; // the loop's
+    int status;
+    struct tarn_err err;
+};
+
+static void transfer_free(struct transfer *transfer)
+{
+    if (!transfer)
+        return;
+    if (transfer->place.fd >= 0)
+        close(transfer->place.fd);
+    tarn_hasher_free(transfer->hasher);
+    tarn_buf_release(&transfer->piece);
+    free(transfer->tag);
+    tarn_disk_unref(transfer->disk);
+    free(transfer);
+}
+TARN_DEFINE_CLEANUP(struct transfer, transfer_free)
+
+// --- on a thread of the pool ----------------------------------------------------------------------
+
+static int make_listing(struct transfer *transfer)
+{
+    struct tarn_disk *disk = transfer->disk;
+    tarn_autobuf struct tarn_buf bytes = {0};
+    tarn_autojson json_t *index = NULL;
+    tarn_autojson json_t *listing = NULL;
+    int ret = disk->operations->read_index(disk, &bytes, &transfer->err);
+    if (ret == 0)
+        ret = tarn_layout_index_parse(bytes.data, bytes.length, disk->repository.name, &index,
+                                      &transfer->err);
+    if (ret < 0)
+        return ret;
+    const struct tarn_layout_query query = {
+        .name = disk->repository.name,
+        .tag = transfer->read.tag,
+        .digest = transfer->read.kind == TARN_READ_REFERRERS ? &transfer->read.digest : NULL,
+        .source = tarn_disk_source(disk),
+    };
+    ret = tarn_layout_index_list(index, &query, &listing, &transfer->err);
+    if (ret < 0)
+        return ret;
+    tarn_autofree char *text = tarn_json_dump(listing);
+    if (!text || tarn_buf_append(&transfer->piece, text, strlen(text)) < 0)
+        return tarn_fail(&transfer->err, -ENOMEM, "out of memory");
+    return 0;
+}
+
+static int fail_damaged(struct transfer *transfer, const char *format, ...) tarn_printf(2, 3);
+
+static int fail_damaged(struct transfer *transfer, const char *format, ...)
+{
+    char what[200];
+    char text[TARN_DIGEST_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return tarn_fail(&transfer->err, -EIO,
+                     "blob %s of %s: %s, the file is damaged; copy the image again",
+                     tarn_digest_format(&transfer->read.digest, text),
+                     transfer->disk->repository.name, what);
+}
+
+static int open_blob(struct transfer *transfer)
+{
+    struct tarn_disk *disk = transfer->disk;
+    const struct tarn_read *read = &transfer->read;
+    const int ret =
+        disk->operations->find(disk, &read->digest, &transfer->place, &transfer->err);
+    if (ret < 0)
+        return ret;
+    const uint64_t size = transfer->place.size;
+    char text[TARN_DIGEST_TEXT];
+    if (read->length == UINT64_MAX ? read->offset > size
+                                   : !tarn_range_ok(read->offset, read->length, size))
+        return tarn_fail(&transfer->err, -EUCLEAN,
+                         "blob %s of %s: a range from %" PRIu64 " of %" PRIu64
+                         " bytes lies past its end, it has %" PRIu64 " bytes",
+                         tarn_digest_format(&read->digest, text), disk->repository.name,
+                         read->offset, read->length, size);
+    transfer->position = read->offset;
+    transfer->end = read->length == UINT64_MAX ? size : read->offset + read->length;
+    const bool whole = read->offset == 0 && transfer->end == size;
+    if (whole && read->size != 0 && read->size != size)
+        return fail_damaged(transfer, "it has %" PRIu64 " bytes and not %" PRIu64, size, read->size);
+    if (whole && !(transfer->hasher = tarn_hasher_new()))
+        return tarn_fail(&transfer->err, -ENOMEM, "out of memory");
+    if (transfer->end - transfer->position > PIECE)
+        posix_fadvise(transfer->place.fd, (off_t)(transfer->place.offset + transfer->position),
+                      (off_t)(transfer->end - transfer->position), POSIX_FADV_SEQUENTIAL);
+    return 0;
+}
+
+static int check_whole(struct transfer *transfer)
+{
+    struct tarn_digest found;
+    char text[TARN_DIGEST_TEXT];
+    tarn_hasher_finish(transfer->hasher, &found);
+    if (tarn_digest_equal(&found, &transfer->read.digest))
+        return 0;
+    return fail_damaged(transfer, "content has digest %s", tarn_digest_format(&found, text));
+}
+
+static int read_piece(struct transfer *transfer)
+{
+    if (transfer->place.fd < 0) {
+        const int ret = open_blob(transfer);
+        if (ret < 0)
+            return ret;
+    }
+    const size_t length = (size_t)tarn_min_u64(transfer->end - transfer->position, PIECE);
+    transfer->piece.length = 0;
+    if (tarn_buf_reserve(&transfer->piece, length) < 0)
+        return tarn_fail(&transfer->err, -ENOMEM, "out of memory");
+    if (length > 0) {
+        const int ret = tarn_pread_full(transfer->place.fd, transfer->piece.data, length,
+                                        transfer->place.offset + transfer->position);
+        if (ret == -ENODATA)
+            return fail_damaged(transfer, "it ends early");
+        char text[TARN_DIGEST_TEXT];
+        if (ret < 0)
+            return tarn_fail_errno(&transfer->err, ret, "blob %s of %s: cannot read",
+                                   tarn_digest_format(&transfer->read.digest, text),
+                                   transfer->disk->repository.name);
+        if (transfer->hasher)
+            tarn_hasher_update(transfer->hasher, transfer->piece.data, length);
+    }
+    transfer->piece.length = length;
+    transfer->position += length;
+    return transfer->hasher && transfer->position == transfer->end ? check_whole(transfer) : 0;
+}
+
+static void transfer_work(uv_work_t *work)
+{
+    struct transfer *transfer = work->data;
+    switch (transfer->read.kind) {
+    case TARN_READ_TAG:
+    case TARN_READ_REFERRERS:
+        transfer->status = make_listing(transfer);
+        break;
+    case TARN_READ_MANIFEST:
+        transfer->status = tarn_disk_read_document(transfer->disk, &transfer->read.digest,
+                                                   &transfer->piece, &transfer->err);
+        break;
+    case TARN_READ_BLOB:
+        transfer->status = read_piece(transfer);
+        break;
+    }
+}
+
+// --- on the loop --------------------------------------------------------------------------------------
+
+static int queue(struct transfer *transfer);
+
+static void transfer_after(uv_work_t *work, int uv_status)
+{
+    struct transfer *transfer = work->data;
+    (void)uv_status; // UV_ECANCELED comes only with transfer->cancelled
+    const struct tarn_read *read = &transfer->read;
+    transfer->busy = false;
+    if (!transfer->cancelled && transfer->status == 0 && transfer->piece.length > 0) {
+        const int ret = read->data(read->context, transfer->piece.data, transfer->piece.length);
+        if (ret < 0)
+            transfer->status = tarn_fail_errno(&transfer->err, ret, "%s: reading was given up",
+                                               transfer->disk->repository.name);
+    }
+    if (!transfer->cancelled && transfer->status == 0 && transfer->position < transfer->end) {
+        transfer->status = queue(transfer);
+        if (transfer->status == 0)
+            return;
+    }
+    if (!transfer->cancelled)
+        read->done(read->context, transfer->status, &transfer->err);
+    transfer_free(transfer);
+}
+
+static int queue(struct transfer *transfer)
+{
+    const int ret = uv_queue_work(transfer->disk->repository.loop, &transfer->work, transfer_work,
+                                  transfer_after);
+    transfer->busy = ret == 0;
+    return ret < 0 ? tarn_fail_errno(&transfer->err, ret, "%s: cannot start work",
+                                     transfer->disk->repository.name)
+                   : 0;
+}
+
+int tarn_disk_read(struct tarn_repository *repository, const struct tarn_read *read,
+                   struct tarn_transfer **transfer, struct tarn_err *err)
+{
+    tarn_cleanup(transfer_free_p) struct transfer *new = calloc(1, sizeof *new);
+    if (!new)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    new->base.repository = repository;
+    new->disk = (struct tarn_disk *)repository;
+    tarn_disk_ref(new->disk);
+    new->work.data = new;
+    new->place.fd = -1;
+    new->read = *read;
+    if (read->kind == TARN_READ_TAG && read->tag && !(new->tag = strdup(read->tag)))
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    new->read.tag = new->tag;
+    const int ret = queue(new);
+    if (ret < 0)
+        return tarn_fail(err, ret, "%s", new->err.text);
+    *transfer = &tarn_steal(new)->base;
+    return 0;
+}
+
+void tarn_disk_cancel(struct tarn_transfer *base)
+{
+    struct transfer *transfer = (struct transfer *)base;
+    transfer->cancelled = true;
+    // What waits for a thread need not run; what runs ends by itself and frees the transfer.
+    if (transfer->busy)
+        uv_cancel((uv_req_t *)&transfer->work);
+}

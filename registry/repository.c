@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "registry/repository.h"
+
+#include <assert.h>
+
+#include "registry/archive.h"
+#include "registry/layout.h"
+#include "registry/oci.h"
+#include "registry/repository_internal.h"
+
+int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop,
+                         const struct tarn_repository_options *options,
+                         struct tarn_repository **repository, struct tarn_err *err)
+{
+    *repository = NULL;
+    switch (reference->kind) {
+    case TARN_REFERENCE_OCI:
+        return tarn_layout_open(reference->path, loop, options, repository, err);
+    case TARN_REFERENCE_OCI_ARCHIVE:
+        return tarn_archive_open(reference->path, loop, options, repository, err);
+    case TARN_REFERENCE_DOCKER:
+        return tarn_fail(err, -ENOTSUP,
+                         "docker://%s/%s: registries are not supported yet; copy the image into a "
+                         "layout: skopeo copy docker://%s/%s:%s oci:DIR:%s",
+                         reference->host, reference->path, reference->host, reference->path,
+                         tarn_reference_tag(reference), tarn_reference_tag(reference));
+    case TARN_REFERENCE_TAR:
+    case TARN_REFERENCE_DIR:
+        break;
+    }
+    return tarn_fail(err, -EINVAL,
+                     "%s holds no images; expected oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]",
+                     reference->text);
+}
+
+void tarn_repository_close(struct tarn_repository *repository)
+{
+    if (repository)
+        repository->operations->close(repository);
+}
+
+const char *tarn_repository_name(const struct tarn_repository *repository)
+{
+    return repository->name;
+}
+
+bool tarn_repository_lists_tags(const struct tarn_repository *repository)
+{
+    return repository->operations->lists_tags;
+}
+
+int tarn_repository_read(struct tarn_repository *repository, const struct tarn_read *read,
+                         struct tarn_transfer **transfer, struct tarn_err *err)
+{
+    assert(read->data && read->done);
+    *transfer = NULL;
+    return repository->operations->read(repository, read, transfer, err);
+}
+
+void tarn_transfer_cancel(struct tarn_transfer *transfer)
+{
+    transfer->repository->operations->cancel(transfer);
+}
+
+int tarn_repository_has_blob(struct tarn_repository *repository, const struct tarn_blob_id *blob,
+                             tarn_done *done, void *context, struct tarn_err *err)
+{
+    return repository->operations->has_blob(repository, blob, done, context, err);
+}
+
+int tarn_repository_upload(struct tarn_repository *repository, struct tarn_upload **upload,
+                           struct tarn_err *err)
+{
+    *upload = NULL;
+    return repository->operations->upload(repository, upload, err);
+}
+
+void tarn_upload_write(struct tarn_upload *upload, const void *bytes, size_t length,
+                       tarn_done *done, void *context)
+{
+    upload->repository->operations->write(upload, bytes, length, done, context);
+}
+
+void tarn_upload_commit(struct tarn_upload *upload, const struct tarn_blob_id *blob,
+                        tarn_done *done, void *context)
+{
+    upload->repository->operations->commit(upload, blob, done, context);
+}
+
+void tarn_upload_abort(struct tarn_upload *upload)
+{
+    upload->repository->operations->abort(upload);
+}
+
+int tarn_repository_put_manifest(struct tarn_repository *repository,
+                                 const struct tarn_manifest_bytes *manifest, tarn_done *done,
+                                 void *context, struct tarn_err *err)
+{
+    if (manifest->length > TARN_MANIFEST_LIMIT)
+        return tarn_fail(err, -EFBIG, "%s: a manifest of %zu bytes; up to %d are allowed",
+                         repository->name, manifest->length, TARN_MANIFEST_LIMIT);
+    return repository->operations->put_manifest(repository, manifest, done, context, err);
+}
+
+int tarn_repository_publish(struct tarn_repository *repository,
+                            const struct tarn_publication *publication, tarn_done *done,
+                            void *context, struct tarn_err *err)
+{
+    return repository->operations->publish(repository, publication, done, context, err);
+}

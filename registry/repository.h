@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// A place that holds manifests and blobs: an OCI layout on disk, an archive of one, later a
+// registry. One interface for all: a state machine on the caller's libuv loop. Every call is made
+// on the loop's thread, returns at once and tells the outcome by a callback, which never comes
+// before the call has returned. blocking.h wraps it for programs that wait.
+#ifndef TARN_REGISTRY_REPOSITORY_H
+#define TARN_REGISTRY_REPOSITORY_H
+
+#include <uv.h>
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "registry/reference.h"
+
+struct tarn_repository;
+struct tarn_transfer; // a read under way
+struct tarn_upload;   // a blob being written
+
+enum tarn_read_kind {
+    // The document that a tag names. A layout answers with an index made of the tag's own
+    // descriptor and, behind it, the Tarn entries that belong to it; see tarn_repository_publish().
+    // tag NULL: "latest"; in a layout the only image that is not Tarn's entry for another, if there
+    // is just one, else "latest".
+    TARN_READ_TAG,
+    // An index of Tarn's entries for the manifest with this digest, possibly empty.
+    TARN_READ_REFERRERS,
+    TARN_READ_MANIFEST, // a manifest or index by digest
+    TARN_READ_BLOB,     // a blob, whole or a range of it
+};
+
+// What to read and whom to tell. Copied by tarn_repository_read(), with its strings.
+struct tarn_read {
+    enum tarn_read_kind kind;
+    const char *tag;           // TARN_READ_TAG
+    // Else. Documents are checked against it before any of their bytes are handed on; a blob that
+    // is read whole while it is, so that its bytes count only after done() with status 0. A range of
+    // a blob is not checked.
+    struct tarn_digest digest;
+    uint64_t size;   // TARN_READ_BLOB: the blob's size from its descriptor; 0: unknown
+    uint64_t offset; // TARN_READ_BLOB: the range's start
+    uint64_t length; // TARN_READ_BLOB: the range's length; UINT64_MAX: all that follows
+    void *context;
+    // Bytes in order, as they arrive, valid during the call. A negative return ends the transfer,
+    // and done() gets it.
+    int (*data)(void *context, const void *bytes, size_t length);
+    // Exactly once, last. status 0 or -errno: -ENOENT no such tag, manifest or blob; -EIO wrong
+    // digest or unreadable; -EUCLEAN a damaged document, or a range past the blob's end. err tells it
+    // in words and lives during the call.
+    void (*done)(void *context, int status, const struct tarn_err *err);
+};
+
+typedef void tarn_done(void *context, int status, const struct tarn_err *err);
+
+struct tarn_blob_id {
+    struct tarn_digest digest;
+    uint64_t size; // bytes
+};
+
+struct tarn_repository_options {
+    // It is a destination: make the layout or archive if it is not there (at the first write), and
+    // remove what writers left that died. A directory that is neither empty nor a layout is refused.
+    bool create;
+};
+
+// Opens the place that reference names. Blocks for a few small reads. The loop must outlive it, and
+// run until nothing is left to do after a close that followed a cancel or an abort. -ENOENT, -EINVAL
+// (no layout), -ENOTEMPTY, -EUCLEAN (damaged), -ENOTSUP (a registry, a compressed archive).
+int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop,
+                         const struct tarn_repository_options *options,
+                         struct tarn_repository **repository,
+                         struct tarn_err *err) tarn_must_check;
+// All transfers and uploads must have ended (or been cancelled). A new layout that nothing was put
+// into goes away again.
+void tarn_repository_close(struct tarn_repository *repository);
+TARN_DEFINE_CLEANUP(struct tarn_repository, tarn_repository_close)
+
+// Its name for messages, for example "oci:/tmp/images". Borrowed.
+const char *tarn_repository_name(const struct tarn_repository *repository);
+
+// --- reading --------------------------------------------------------------------------------
+int tarn_repository_read(struct tarn_repository *repository, const struct tarn_read *read,
+                         struct tarn_transfer **transfer, struct tarn_err *err) tarn_must_check;
+// Ends a transfer early: no callback comes after it. Allowed until done() has returned, from within
+// data() and done() too.
+void tarn_transfer_cancel(struct tarn_transfer *transfer);
+
+// Where a layout lists a tag (TARN_READ_TAG makes its document up), true; where the document that is
+// read is the one that stands under the tag, false.
+bool tarn_repository_lists_tags(const struct tarn_repository *repository);
+
+// This and the other calls that return int: 0, and done() comes once, later; or -errno (out of memory,
+// not supported here), and done() never comes.
+//
+// Whether the blob is there with this size: status 0 or -ENOENT.
+int tarn_repository_has_blob(struct tarn_repository *repository, const struct tarn_blob_id *blob,
+                             tarn_done *done, void *context, struct tarn_err *err) tarn_must_check;
+
+// --- writing: children first, the tag last ------------------------------------------------------
+// Starts a blob. A crash leaves no blob under a digest's name.
+int tarn_repository_upload(struct tarn_repository *repository, struct tarn_upload **upload,
+                           struct tarn_err *err) tarn_must_check;
+// Appends; bytes must live until done() or the abort. One write at a time. After a write that failed
+// the others fail too.
+void tarn_upload_write(struct tarn_upload *upload, const void *bytes, size_t length,
+                       tarn_done *done, void *context);
+// Ends the upload in any case: the blob stands under its digest, or nothing does. -EIO if what was
+// written is not the blob. A blob that stands there with this size already stays.
+void tarn_upload_commit(struct tarn_upload *upload, const struct tarn_blob_id *blob,
+                        tarn_done *done, void *context);
+// Ends the upload without a blob: no callback comes after it. Allowed at any time until the commit's
+// done() has returned; an abort during the commit leaves the blob or nothing.
+void tarn_upload_abort(struct tarn_upload *upload);
+
+struct tarn_manifest_bytes {
+    const char *media_type;
+    const void *bytes;
+    size_t length; // up to TARN_MANIFEST_LIMIT
+};
+// Stores a manifest or index under its digest only. The bytes are copied.
+int tarn_repository_put_manifest(struct tarn_repository *repository,
+                                 const struct tarn_manifest_bytes *manifest, tarn_done *done,
+                                 void *context, struct tarn_err *err) tarn_must_check;
+
+// What a tag is to show. Everything that it names must be there already.
+struct tarn_publication {
+    const char *tag;
+    // The descriptor that old clients are to get: the source's manifest or index, untouched, or
+    // with --replace Tarn's manifest. In a layout it is what carries the tag.
+    json_t *original; // borrowed
+    const void *original_bytes; // its document
+    size_t original_length;
+    // Tarn's entries for it, an array, possibly empty, each with artifactType, platform
+    // unknown/unknown and the annotations dev.tarn.subject and dev.tarn.platform. A layout's
+    // index.json lists them behind the original, in place of older ones with the same subject, and
+    // loses those whose subject no tag leads to any more; a registry gets a new index (the original,
+    // or the entries of the original index, then these).
+    json_t *tarn; // borrowed
+    // Another publication will follow from the same repository object. An archive is then written only
+    // with the last one; until that this object alone shows the tag. Others take no notice.
+    bool more;
+};
+// Points the tag to it, in one step: a crash leaves the old state or the new one, both complete, and
+// writers at the same time lose nothing of each other. The publication is copied. -ENOENT if what it
+// names is not there.
+int tarn_repository_publish(struct tarn_repository *repository,
+                            const struct tarn_publication *publication, tarn_done *done,
+                            void *context, struct tarn_err *err) tarn_must_check;
+
+#endif
