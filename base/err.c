@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-int tarn_fail(struct tarn_err *err, int code, const char *format, ...)
+int(tarn_fail)(struct tarn_err *err, int code, const char *format, ...)
 {
     assert(code < 0);
     if (err) {
@@ -18,7 +18,7 @@ int tarn_fail(struct tarn_err *err, int code, const char *format, ...)
     return code;
 }
 
-int tarn_fail_errno(struct tarn_err *err, int code, const char *format, ...)
+int(tarn_fail_errno)(struct tarn_err *err, int code, const char *format, ...)
 {
     assert(code < 0);
     if (!err)
@@ -59,7 +59,7 @@ void tarn_err_prepend(struct tarn_err *err, const char *format, ...)
     va_end(args);
 }
 
-int tarn_wrap(struct tarn_err *err, int code, const char *format, ...)
+int(tarn_wrap)(struct tarn_err *err, int code, const char *format, ...)
 {
     if (err) {
         va_list args;

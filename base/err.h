@@ -33,4 +33,20 @@ void tarn_err_prepend(struct tarn_err *err, const char *format, ...) tarn_printf
 // As tarn_err_prepend, and returns code, for `return tarn_wrap(err, ret, "layer %u", i);`.
 int tarn_wrap(struct tarn_err *err, int code, const char *format, ...) tarn_printf(3, 4);
 
+// For static analysis: these never return 0 or more.
+#ifdef __clang_analyzer__
+#define tarn_negative_(call, code)                                                                 \
+    __extension__({                                                                                \
+        const int tarn_code_ = (code);                                                             \
+        if (tarn_code_ >= 0)                                                                       \
+            __builtin_unreachable();                                                               \
+        call;                                                                                      \
+        tarn_code_;                                                                                \
+    })
+#define tarn_fail(err, code, ...) tarn_negative_((tarn_fail)(err, tarn_code_, __VA_ARGS__), code)
+#define tarn_fail_errno(err, code, ...)                                                            \
+    tarn_negative_((tarn_fail_errno)(err, tarn_code_, __VA_ARGS__), code)
+#define tarn_wrap(err, code, ...) tarn_negative_((tarn_wrap)(err, tarn_code_, __VA_ARGS__), code)
+#endif
+
 #endif

@@ -56,9 +56,9 @@ static int detect(struct tarn_decompress *decompress, bool final, struct tarn_er
         size_t length;
         enum tarn_compression kind; // UNKNOWN: refused
     } magics[] = {
-        { "gzip", { 0x1f, 0x8b }, 2, TARN_COMPRESSION_GZIP },
-        { "bzip2", { 'B', 'Z', 'h' }, 3, TARN_COMPRESSION_UNKNOWN },
-        { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, TARN_COMPRESSION_UNKNOWN },
+        { "gzip", { 0x1f, 0x8b }, 2, TARN_STREAM_GZIP },
+        { "bzip2", { 'B', 'Z', 'h' }, 3, TARN_STREAM_UNKNOWN },
+        { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, TARN_STREAM_UNKNOWN },
     };
     const size_t have = decompress->probe_length;
     bool undecided = false;
@@ -71,24 +71,24 @@ static int detect(struct tarn_decompress *decompress, bool final, struct tarn_er
             continue;
         }
         decompress->kind = magics[i].kind;
-        if (decompress->kind == TARN_COMPRESSION_UNKNOWN)
+        if (decompress->kind == TARN_STREAM_UNKNOWN)
             return tarn_fail(err, -ENOTSUP, "compressed with %s: only gzip and zstd are read",
                              magics[i].name);
         return 0;
     }
     if (have >= 4 && tarn_unzstd_is_frame(decompress->probe))
-        decompress->kind = TARN_COMPRESSION_ZSTD;
+        decompress->kind = TARN_STREAM_ZSTD;
     else if (final || (have >= 4 && !undecided))
-        decompress->kind = TARN_COMPRESSION_NONE;
+        decompress->kind = TARN_STREAM_NONE;
     return 0;
 }
 
 static int prepare(struct tarn_decompress *decompress, struct tarn_err *err)
 {
-    if (decompress->kind == TARN_COMPRESSION_NONE)
+    if (decompress->kind == TARN_STREAM_NONE)
         return 0;
     decompress->piece.data = malloc(TARN_PIECE_SIZE);
-    if (decompress->kind == TARN_COMPRESSION_GZIP)
+    if (decompress->kind == TARN_STREAM_GZIP)
         decompress->gunzip = tarn_gunzip_new(&decompress->piece);
     else
         decompress->unzstd = tarn_unzstd_new(&decompress->piece);
@@ -114,7 +114,7 @@ static int decode(struct tarn_decompress *decompress, const uint8_t *bytes, size
 static int probe(struct tarn_decompress *decompress, bool final, struct tarn_err *err)
 {
     int ret = detect(decompress, final, err);
-    if (ret < 0 || decompress->kind == TARN_COMPRESSION_UNKNOWN)
+    if (ret < 0 || decompress->kind == TARN_STREAM_UNKNOWN)
         return ret;
     ret = prepare(decompress, err);
     if (ret < 0)
@@ -127,7 +127,7 @@ int tarn_decompress_push(struct tarn_decompress *decompress, const void *bytes, 
 {
     const uint8_t *p = bytes;
     int ret = decompress->failed;
-    while (ret == 0 && length > 0 && decompress->kind == TARN_COMPRESSION_UNKNOWN) {
+    while (ret == 0 && length > 0 && decompress->kind == TARN_STREAM_UNKNOWN) {
         decompress->probe[decompress->probe_length++] = *p++;
         length--;
         ret = probe(decompress, decompress->probe_length == PROBE, err);
@@ -141,7 +141,7 @@ int tarn_decompress_push(struct tarn_decompress *decompress, const void *bytes, 
 int tarn_decompress_finish(struct tarn_decompress *decompress, struct tarn_err *err)
 {
     int ret = decompress->failed;
-    if (ret == 0 && decompress->kind == TARN_COMPRESSION_UNKNOWN)
+    if (ret == 0 && decompress->kind == TARN_STREAM_UNKNOWN)
         ret = probe(decompress, true, err);
     if (ret == 0 && decompress->gunzip)
         ret = tarn_gunzip_finish(decompress->gunzip, err);
@@ -161,13 +161,13 @@ enum tarn_compression tarn_decompress_kind(const struct tarn_decompress *decompr
 const char *tarn_compression_name(enum tarn_compression compression)
 {
     switch (compression) {
-    case TARN_COMPRESSION_NONE:
+    case TARN_STREAM_NONE:
         return "none";
-    case TARN_COMPRESSION_GZIP:
+    case TARN_STREAM_GZIP:
         return "gzip";
-    case TARN_COMPRESSION_ZSTD:
+    case TARN_STREAM_ZSTD:
         return "zstd";
-    case TARN_COMPRESSION_UNKNOWN:
+    case TARN_STREAM_UNKNOWN:
         break;
     }
     return "unknown";

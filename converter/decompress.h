@@ -17,10 +17,10 @@
 #include "base/err.h"
 
 enum tarn_compression {
-    TARN_COMPRESSION_UNKNOWN, // too few bytes so far
-    TARN_COMPRESSION_NONE,
-    TARN_COMPRESSION_GZIP,
-    TARN_COMPRESSION_ZSTD,
+    TARN_STREAM_UNKNOWN, // too few bytes so far
+    TARN_STREAM_NONE,
+    TARN_STREAM_GZIP,
+    TARN_STREAM_ZSTD,
 };
 
 // Gets the plain bytes in order, valid during the call: pieces of 256 KiB but for the last, or, where

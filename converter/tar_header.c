@@ -38,7 +38,20 @@ enum {
     EXTENSION_MORE_AT = 504,
 };
 
-static const uint64_t id_max = UINT32_MAX - 1;
+static const uint32_t id_max = UINT32_MAX - 1;
+
+// The fields that an extended header can override.
+static const struct {
+    const char *name;
+    size_t at;
+    size_t size;
+} fields[] = {
+    [TARN_TAR_PAX_SIZE] = { "size", SIZE_AT, NUMBER_SIZE },
+    [TARN_TAR_PAX_UID] = { "uid", UID_AT, ID_SIZE },
+    [TARN_TAR_PAX_GID] = { "gid", GID_AT, ID_SIZE },
+    [TARN_TAR_PAX_DEVMAJOR] = { "device major", MAJOR_AT, ID_SIZE },
+    [TARN_TAR_PAX_DEVMINOR] = { "device minor", MINOR_AT, ID_SIZE },
+};
 
 bool tarn_tar_header_sum_ok(const uint8_t block[TARN_TAR_BLOCK])
 {
@@ -129,44 +142,27 @@ int tarn_tar_head_name(const struct tarn_tar_head *head, struct tarn_buf *raw, s
 }
 
 // The number of key in the extended header, else the field in the header.
-static int number(const struct tarn_tar_head *head, enum tarn_tar_pax_key key, const char *what,
-                  size_t at, tarn_tar_int *value, struct tarn_err *err)
+static int number(const struct tarn_tar_head *head, enum tarn_tar_pax_key key, tarn_tar_int *value,
+                  struct tarn_err *err)
 {
     if (tarn_tar_pax_has(head->pax, key)) {
         *value = head->pax->numbers[key];
         return 0;
     }
-    const size_t size = at == SIZE_AT || at == MTIME_AT ? NUMBER_SIZE : ID_SIZE;
-    return tarn_tar_field(what, head->block + at, size, value, err);
+    return tarn_tar_field(fields[key].name, head->block + fields[key].at, fields[key].size, value,
+                          err);
 }
 
-static int set_id(const struct tarn_tar_head *head, enum tarn_tar_pax_key key, uint32_t *id,
-                  struct tarn_err *err)
+// As number(), from 0 to max.
+static int bounded(const struct tarn_tar_head *head, enum tarn_tar_pax_key key, uint32_t max,
+                   uint32_t *result, struct tarn_err *err)
 {
-    const bool user = key == TARN_TAR_PAX_UID;
-    const char *what = user ? "uid" : "gid";
     tarn_tar_int value;
-    uint64_t bounded;
-    int ret = number(head, key, what, user ? UID_AT : GID_AT, &value, err);
+    uint64_t wide = 0;
+    int ret = number(head, key, &value, err);
     if (ret == 0)
-        ret = tarn_tar_bound(what, value, id_max, &bounded, err);
-    if (ret == 0)
-        *id = (uint32_t)bounded;
-    return ret;
-}
-
-static int set_device(const struct tarn_tar_head *head, enum tarn_tar_pax_key key, uint32_t *device,
-                      struct tarn_err *err)
-{
-    const bool major = key == TARN_TAR_PAX_DEVMAJOR;
-    const char *what = major ? "device major" : "device minor";
-    tarn_tar_int value;
-    uint64_t bounded;
-    int ret = number(head, key, what, major ? MAJOR_AT : MINOR_AT, &value, err);
-    if (ret == 0)
-        ret = tarn_tar_bound(what, value, UINT32_MAX, &bounded, err);
-    if (ret == 0)
-        *device = (uint32_t)bounded;
+        ret = tarn_tar_bound(fields[key].name, value, max, &wide, err);
+    *result = (uint32_t)wide;
     return ret;
 }
 
@@ -179,8 +175,8 @@ static int set_mode_and_time(const struct tarn_tar_head *head, struct tarn_tar_e
         return ret;
     entry->mode = (uint32_t)(value & 07777);
     if (tarn_tar_pax_has(head->pax, TARN_TAR_PAX_MTIME)) {
-        entry->mtime = head->pax->mtime;
-        entry->mtime_ns = head->pax->mtime_ns;
+        entry->mtime = head->pax->mtime.seconds;
+        entry->mtime_ns = head->pax->mtime.ns;
         return 0;
     }
     ret = tarn_tar_field("mtime", head->block + MTIME_AT, NUMBER_SIZE, &value, err);
@@ -316,8 +312,8 @@ static int set_size(const struct tarn_tar_head *head, struct tarn_tar_decoded *d
                     struct tarn_err *err)
 {
     tarn_tar_int value;
-    uint64_t size;
-    int ret = number(head, TARN_TAR_PAX_SIZE, "size", SIZE_AT, &value, err);
+    uint64_t size = 0;
+    int ret = number(head, TARN_TAR_PAX_SIZE, &value, err);
     if (ret == 0)
         ret = tarn_tar_size(value, &size, err);
     if (ret < 0)
@@ -356,13 +352,13 @@ int tarn_tar_decode(const struct tarn_tar_head *head, const struct tarn_buf *raw
         return tarn_fail(err, -EINVAL, "the root can only be a directory");
     ret = set_mode_and_time(head, entry, err);
     if (ret == 0)
-        ret = set_id(head, TARN_TAR_PAX_UID, &entry->uid, err);
+        ret = bounded(head, TARN_TAR_PAX_UID, id_max, &entry->uid, err);
     if (ret == 0)
-        ret = set_id(head, TARN_TAR_PAX_GID, &entry->gid, err);
+        ret = bounded(head, TARN_TAR_PAX_GID, id_max, &entry->gid, err);
     if (ret == 0 && (entry->type == S_IFCHR || entry->type == S_IFBLK)) {
-        ret = set_device(head, TARN_TAR_PAX_DEVMAJOR, &entry->rdev_major, err);
+        ret = bounded(head, TARN_TAR_PAX_DEVMAJOR, UINT32_MAX, &entry->rdev_major, err);
         if (ret == 0)
-            ret = set_device(head, TARN_TAR_PAX_DEVMINOR, &entry->rdev_minor, err);
+            ret = bounded(head, TARN_TAR_PAX_DEVMINOR, UINT32_MAX, &entry->rdev_minor, err);
     }
     if (ret == 0)
         ret = set_link(head, decoded, err);

@@ -74,7 +74,7 @@ int tarn_tar_decimal(const char *what, const void *text, size_t length, tarn_tar
     return 0;
 }
 
-int tarn_tar_time(const char *what, const void *text, size_t length, int64_t *seconds, uint32_t *ns,
+int tarn_tar_time(const char *what, const void *text, size_t length, struct tarn_tar_time *time,
                   struct tarn_err *err)
 {
     const char *p = text;
@@ -109,8 +109,8 @@ int tarn_tar_time(const char *what, const void *text, size_t length, int64_t *se
         floor--;
     if (floor < INT64_MIN || floor > INT64_MAX)
         return tarn_fail(err, -EINVAL, "%s is out of range", what);
-    *seconds = (int64_t)floor;
-    *ns = (uint32_t)(total - floor * NS_PER_S);
+    time->seconds = (int64_t)floor;
+    time->ns = (uint32_t)(total - floor * NS_PER_S);
     return 0;
 }
 

@@ -11,6 +11,11 @@
 
 typedef __int128 tarn_tar_int;
 
+struct tarn_tar_time {
+    int64_t seconds; // rounded down
+    uint32_t ns;     // 0 to 999,999,999
+};
+
 // A header field of up to 12 bytes: octal between blanks (spaces and NULs; all blank is 0), or base 256
 // with the highest bit set, in two's complement. -EUCLEAN naming what.
 int tarn_tar_field(const char *what, const uint8_t *field, size_t length, tarn_tar_int *value,
@@ -22,7 +27,7 @@ int tarn_tar_decimal(const char *what, const void *text, size_t length, tarn_tar
 
 // Seconds with an optional fraction of any length ("-1.5"), rounded down to the nanosecond: -1.5 is
 // -2 s + 500,000,000 ns. -EUCLEAN naming what.
-int tarn_tar_time(const char *what, const void *text, size_t length, int64_t *seconds, uint32_t *ns,
+int tarn_tar_time(const char *what, const void *text, size_t length, struct tarn_tar_time *time,
                   struct tarn_err *err) tarn_must_check;
 
 // 0 to max: -EINVAL "<what> of <value> is out of range".

@@ -129,8 +129,7 @@ static int set_key(struct tarn_tar_pax *pax, size_t index, const struct record *
     if (kind == KIND_TEXT)
         ret = set_text(pax, key, record, err);
     else if (kind == KIND_TIME)
-        ret = tarn_tar_time(what, record->value, record->value_length, &pax->mtime, &pax->mtime_ns,
-                            err);
+        ret = tarn_tar_time(what, record->value, record->value_length, &pax->mtime, err);
     else if (kind == KIND_MAP) {
         tarn_tar_map_clear(&pax->map);
         ret = tarn_tar_map_add_text(&pax->map, record->value, record->value_length, err);

@@ -44,8 +44,7 @@ struct tarn_tar_pax {
     struct tarn_tar_text link;
     struct tarn_tar_text sparse_name;
     tarn_tar_int numbers[TARN_TAR_PAX_KEYS]; // of the keys that are numbers, not checked for range
-    int64_t mtime;
-    uint32_t mtime_ns;
+    struct tarn_tar_time mtime;
     struct tarn_tar_map map;       // of pax 0.0 and 0.1
     struct tarn_tar_xattr *xattrs; // owned; sorted, each name once
     size_t xattr_count;

@@ -41,7 +41,7 @@ struct tarn_tar_reader *tarn_tar_reader_new(const struct tarn_tar_events *events
 void tarn_tar_reader_free(struct tarn_tar_reader *reader);
 TARN_DEFINE_CLEANUP(struct tarn_tar_reader, tarn_tar_reader_free)
 
-// The next bytes of the tar. 0, or with the entry and its header's offset named: -EUCLEAN damaged;
+// The next bytes of the tar, not NULL. 0, or with the entry and its header's offset named: -EUCLEAN damaged;
 // -EINVAL refused as hostile ("..", sizes out of range); -ENOTSUP over a limit of tar_entry.h, or of a
 // kind that is not read; -ENOMEM. Or what a callback returned. Every later call returns the same.
 int tarn_tar_reader_push(struct tarn_tar_reader *reader, const void *bytes, size_t length,

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-enum { OLD_FIELD = 12, LINE_DIGITS = 20 };
+enum { OLD_FIELD = 12, OLD_PAIR = 24, LINE_DIGITS = 20 };
 
 void tarn_tar_map_release(struct tarn_tar_map *map)
 {
@@ -79,7 +79,7 @@ int tarn_tar_map_check(const struct tarn_tar_map *map, uint64_t size, uint64_t s
 int tarn_tar_map_add_old(struct tarn_tar_map *map, const uint8_t *pairs, size_t count,
                          struct tarn_err *err)
 {
-    for (size_t i = 0; i < count; i++, pairs += 2 * OLD_FIELD) {
+    for (size_t i = 0; i < count; i++, pairs += OLD_PAIR) {
         if (pairs[0] == '\0') // the mark of an unused entry, as in GNU tar
             return 0;
         tarn_tar_int offset;

@@ -17,7 +17,9 @@ struct tarn_bootstrap_layer {
 };
 
 // Builds the bootstrap of a chain, bottom first, from its layer metadata and blob descriptors alone;
-// merged is the tree of the same layers (sorted here). Appends to out (empty before).
+// merged is the tree of the same layers (sorted here; the index of its inodes is overwritten).
+// Appends to out (empty before). -EINVAL for layers that were not made for this chain and for a tree
+// that EROFS cannot hold, -EUCLEAN for layers that contradict each other, -ENOTSUP, -ENOMEM.
 int tarn_bootstrap_build(const struct tarn_bootstrap_layer *layers, uint32_t count,
                          struct tarn_tree *merged, struct tarn_buf *out,
                          struct tarn_err *err) tarn_must_check;
@@ -31,11 +33,12 @@ struct tarn_bootstrap {
     uint64_t name_count;
     uint64_t file_bytes;
     struct tarn_digest tree_digest;
-    const uint32_t *slot_blobs; // owned: blob index for each slot, [0] unused
+    uint32_t *slot_blobs; // owned: blob index for each slot, [0] unused
 };
 
 // Opens a bootstrap that lies in memory, which must live longer. Checks directory, checksums,
-// superblock, tables (tarn_tables_verify) and slots; not the tree (verify.h). -EUCLEAN, -ENOTSUP.
+// superblock, tables (tarn_tables_verify) and slots; not the tree (verify.h). -EUCLEAN or -ENOTSUP
+// with offset and rule, -ENOMEM. *bootstrap is empty after an error.
 int tarn_bootstrap_open(const uint8_t *bytes, size_t length, struct tarn_bootstrap *bootstrap,
                         struct tarn_err *err) tarn_must_check;
 void tarn_bootstrap_release(struct tarn_bootstrap *bootstrap);

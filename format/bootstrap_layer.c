@@ -17,12 +17,12 @@ static int tar_header(uint64_t length, uint8_t header[TAR_BLOCK], struct tarn_er
         return tarn_fail(err, -EFBIG, "the bootstrap is larger than 8 GiB");
     memset(header, 0, TAR_BLOCK);
     char *p = (char *)header;
-    strcpy(p, "tarn/bootstrap");
-    strcpy(p + 100, "0000444");
-    strcpy(p + 108, "0000000");
-    strcpy(p + 116, "0000000");
+    memcpy(p, "tarn/bootstrap", 14);
+    memcpy(p + 100, "0000444", 7);
+    memcpy(p + 108, "0000000", 7);
+    memcpy(p + 116, "0000000", 7);
     snprintf(p + 124, 12, "%011llo", (unsigned long long)length);
-    strcpy(p + 136, "00000000000");
+    memcpy(p + 136, "00000000000", 11);
     memset(p + 148, ' ', 8);
     p[156] = '0';
     memcpy(p + 257, "ustar\00000", 8);

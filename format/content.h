@@ -21,7 +21,8 @@ struct tarn_extent {
 
 struct tarn_content {
     enum tarn_content_kind kind;
-    uint64_t size; // of the file
+    uint32_t index; // free for whoever walks the tree
+    uint64_t size;  // of the file
     struct tarn_digest digest;
     uint32_t extent_count; // TARN_CONTENT_UNITS; else 0
     const struct tarn_extent *extents; // borrowed from the arena of the tree

@@ -230,3 +230,8 @@ int tarn_node_path(const struct tarn_node *node, struct tarn_buf *buf)
     }
     return 0;
 }
+
+uint64_t tarn_tree_content_count(const struct tarn_tree *tree)
+{
+    return tarn_map_count(tree->contents);
+}

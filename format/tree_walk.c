@@ -28,6 +28,9 @@ struct walk {
 static int make_directory(struct walk *walk, struct tarn_node *node)
 {
     if (walk->missing == TARN_WALK_IMPLICIT) {
+        // What is no directory here took the place of whatever the layers below have.
+        if (node->inode)
+            node->whiteout = true;
         tarn_node_set_inode(node, NULL);
         node->implicit = true;
         return 0;

@@ -35,9 +35,9 @@ struct archive {
     pthread_mutex_t publishing; // held while the file is written; taken before lock
     pthread_mutex_t lock;       // guards the members below
     struct content content;
-    char *temporary;     // the directory beside the file; NULL before the first blob
-    int temporary_fd;    // -1 before; carries an exclusive flock
-    json_t *pending;     // array of {tag, original, tarn}: publications that wait for the last one
+    char *temporary;  // the directory beside the file; NULL before the first blob
+    int temporary_fd; // -1 before; carries an exclusive flock
+    json_t *pending;  // array of {tag, original, tarn}: publications that wait for the last one
 };
 
 static struct archive *archive_of(struct tarn_disk *disk)
@@ -69,12 +69,14 @@ static int input_read(void *context, void *data, size_t length, uint64_t offset)
 // Opens and scans the file. One that is not there, or is empty, is an archive without members.
 static int load(const struct archive *archive, struct content *content, struct tarn_err *err)
 {
-    *content = (struct content){.fd = open(archive->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+    *content = (struct content){ .fd = open(archive->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) };
     if (content->fd < 0 && errno == ENOENT && archive->create)
         return 0;
     if (content->fd < 0 && errno == ENOENT)
-        return tarn_fail(err, -ENOENT, "%s: no such file (a path in an image name ends at its first "
-                         "':')", name_of(archive));
+        return tarn_fail(err, -ENOENT,
+                         "%s: no such file (a path in an image name ends at its first "
+                         "':')",
+                         name_of(archive));
     if (content->fd < 0)
         return tarn_fail_errno(err, -errno, "%s: cannot open", name_of(archive));
     int ret = 0;
@@ -83,8 +85,9 @@ static int load(const struct archive *archive, struct content *content, struct t
     else if (!S_ISREG(content->st.st_mode))
         ret = tarn_fail(err, -EINVAL, "%s: not a regular file", name_of(archive));
     if (ret == 0) {
-        const struct tarn_archive_input input = {
-            .read = input_read, .context = &content->fd, .size = (uint64_t)content->st.st_size};
+        const struct tarn_archive_input input = { .read = input_read,
+                                                  .context = &content->fd,
+                                                  .size = (uint64_t)content->st.st_size };
         ret = tarn_archive_scan(&input, &content->members, err);
         if (ret < 0)
             tarn_wrap(err, ret, "%s", name_of(archive));
@@ -122,8 +125,8 @@ static int find_locked(const struct archive *archive, const struct tarn_digest *
         if (fd >= 0) {
             if (fstat(fd, &st) < 0)
                 return -errno;
-            *place = (struct tarn_disk_place){.fd = tarn_steal_fd(&fd),
-                                              .size = (uint64_t)st.st_size};
+            *place =
+                (struct tarn_disk_place){ .fd = tarn_steal_fd(&fd), .size = (uint64_t)st.st_size };
             return 0;
         }
     }
@@ -133,7 +136,7 @@ static int find_locked(const struct archive *archive, const struct tarn_digest *
     const int fd = fcntl(archive->content.fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    *place = (struct tarn_disk_place){.fd = fd, .offset = member->offset, .size = member->size};
+    *place = (struct tarn_disk_place){ .fd = fd, .offset = member->offset, .size = member->size };
     return 0;
 }
 
@@ -374,7 +377,7 @@ static int compare_parts(const void *a, const void *b)
 
 static bool has_part(const struct parts *parts, size_t count, const char *name)
 {
-    const struct tarn_archive_part key = {.name = name};
+    const struct tarn_archive_part key = { .name = name };
     return count > 0 && bsearch(&key, parts->list, count, sizeof key, compare_parts);
 }
 
@@ -383,8 +386,8 @@ static int collect(struct archive *archive, const char *index, struct parts *par
 {
     const struct content *content = &archive->content;
     const struct tarn_archive_part documents[] = {
-        {.name = strdup("index.json"), .bytes = index, .size = strlen(index)},
-        {.name = strdup("oci-layout"), .bytes = LAYOUT_FILE, .size = strlen(LAYOUT_FILE)},
+        { .name = strdup("index.json"), .bytes = index, .size = strlen(index) },
+        { .name = strdup("oci-layout"), .bytes = LAYOUT_FILE, .size = strlen(LAYOUT_FILE) },
     };
     int ret = add_part(parts, &documents[0]);
     const int second = add_part(parts, &documents[1]);
@@ -415,14 +418,14 @@ static int collect(struct archive *archive, const char *index, struct parts *par
 // The file in the temporary directory; publishing is held, so that content does not change.
 static int write_archive(struct archive *archive, const char *index, struct tarn_err *err)
 {
-    struct parts parts = {0};
+    struct parts parts = { 0 };
     int ret = collect(archive, index, &parts);
     if (ret < 0) {
         parts_release(&parts, archive->content.fd);
         return tarn_fail_errno(err, ret, "%s: cannot collect what it is to hold", name_of(archive));
     }
-    tarn_autoclose int fd = openat(archive->temporary_fd, "archive",
-                                   O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    tarn_autoclose int fd =
+        openat(archive->temporary_fd, "archive", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         ret = tarn_fail_errno(err, -errno, "%s: cannot create it", name_of(archive));
     if (ret == 0)
@@ -531,7 +534,7 @@ static int archive_publish(struct tarn_disk *disk, const struct tarn_layout_chan
 {
     struct archive *archive = archive_of(disk);
     int ret = tarn_disk_check_change(disk, change, err);
-    if (ret < 0)
+    if (ret < 0 || !change->tag)
         return ret;
     pthread_mutex_lock(&archive->publishing);
     ret = add_pending(archive, change);

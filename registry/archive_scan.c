@@ -45,7 +45,7 @@ void tarn_archive_members_release(struct tarn_archive_members *members)
     for (size_t i = 0; i < members->count; i++)
         member_release(&members->list[i]);
     free(members->list);
-    *members = (struct tarn_archive_members){0};
+    *members = (struct tarn_archive_members){ 0 };
 }
 
 static int damaged(struct scan *scan, const char *what)
@@ -182,9 +182,9 @@ static int read_body(struct scan *scan, uint64_t size, uint64_t limit, struct ta
         return damaged(scan, "the extended header is too long");
     if (tarn_buf_reserve(body, (size_t)size + 1) < 0)
         return tarn_fail(scan->err, -ENOMEM, "out of memory");
-    const int ret =
-        size ? scan->input->read(scan->input->context, body->data, (size_t)size, scan->offset + BLOCK)
-             : 0;
+    const int ret = size ? scan->input->read(scan->input->context, body->data, (size_t)size,
+                                             scan->offset + BLOCK)
+                         : 0;
     if (ret < 0)
         return tarn_fail_errno(scan->err, ret, "cannot read");
     body->data[size] = '\0';
@@ -226,7 +226,7 @@ static int pax_record(struct scan *scan, const char *record, size_t length)
 // "<length of it all> <key>=<value>\n", again and again.
 static int pax_header(struct scan *scan, uint64_t size)
 {
-    tarn_autobuf struct tarn_buf body = {0};
+    tarn_autobuf struct tarn_buf body = { 0 };
     int ret = read_body(scan, size, EXTENDED_LIMIT, &body);
     size_t at = 0;
     while (ret == 0 && at < body.length) {
@@ -247,7 +247,7 @@ static int pax_header(struct scan *scan, uint64_t size)
 
 static int long_name(struct scan *scan, char **field, uint64_t size)
 {
-    tarn_autobuf struct tarn_buf body = {0};
+    tarn_autobuf struct tarn_buf body = { 0 };
     const int ret = read_body(scan, size, NAME_LIMIT, &body);
     return ret < 0 ? ret : set_text(scan, field, body.data, body.length);
 }
@@ -313,17 +313,20 @@ static int refuse_compressed(struct scan *scan, const uint8_t *bytes)
         const char *name;
         const char *tool;
     } kinds[] = {
-        {"\x1f\x8b", 2, "gzip", "gzip -d"},
-        {"\x28\xb5\x2f\xfd", 4, "zstd", "zstd -d"},
-        {"BZh", 3, "bzip2", "bzip2 -d"},
-        {"\xfd" "7zXZ", 5, "xz", "xz -d"},
+        { "\x1f\x8b", 2, "gzip", "gzip -d" },
+        { "\x28\xb5\x2f\xfd", 4, "zstd", "zstd -d" },
+        { "BZh", 3, "bzip2", "bzip2 -d" },
+        { "\xfd"
+          "7zXZ",
+          5, "xz", "xz -d" },
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (memcmp(bytes, kinds[i].magic, kinds[i].length) == 0)
-            return tarn_fail(scan->err, -ENOTSUP,
-                             "the archive is compressed with %s, which is not supported; decompress "
-                             "it first: %s",
-                             kinds[i].name, kinds[i].tool);
+            return tarn_fail(
+                scan->err, -ENOTSUP,
+                "the archive is compressed with %s, which is not supported; decompress "
+                "it first: %s",
+                kinds[i].name, kinds[i].tool);
     return 0;
 }
 
@@ -346,7 +349,10 @@ static int walk(struct scan *scan)
         const uint64_t next = scan->offset + BLOCK + body; // lies inside the file
         scan->offset = tarn_min_u64(tarn_round_up(next, BLOCK), scan->input->size);
     }
-    return scan->offset == 0 && scan->input->size > 0 ? damaged(scan, "this is no tar archive") : 0;
+    // The two zero blocks at the end may be missing, but not a part of a block.
+    if (scan->offset == scan->input->size)
+        return 0;
+    return damaged(scan, scan->offset == 0 ? "this is no tar archive" : "the file is cut off");
 }
 
 // Sorts, keeps the last of each name, and gives hard links the content of what they stand for.
@@ -356,8 +362,7 @@ static void finish(struct tarn_archive_members *members)
     if (members->count > 0)
         qsort(members->list, members->count, sizeof members->list[0], compare_names);
     for (size_t i = 0; i < members->count; i++) {
-        if (i + 1 < members->count &&
-            strcmp(members->list[i].name, members->list[i + 1].name) == 0)
+        if (i + 1 < members->count && strcmp(members->list[i].name, members->list[i + 1].name) == 0)
             member_release(&members->list[i]);
         else
             members->list[kept++] = members->list[i];
@@ -379,7 +384,7 @@ static void finish(struct tarn_archive_members *members)
 int tarn_archive_scan(const struct tarn_archive_input *input, struct tarn_archive_members *members,
                       struct tarn_err *err)
 {
-    struct scan scan = {.input = input, .members = members, .err = err};
+    struct scan scan = { .input = input, .members = members, .err = err };
     const int ret = walk(&scan);
     forget(&scan);
     if (ret < 0) {

@@ -25,7 +25,7 @@ static int pad(int fd, uint64_t size)
 
 static int write_header(int fd, const char *name, char type, uint64_t size)
 {
-    uint8_t header[BLOCK] = {0};
+    uint8_t header[BLOCK] = { 0 };
     char field[16];
     memcpy(header, name, strnlen(name, NAME_FIELD));
     memcpy(header + 100, type == '5' ? "0000755" : "0000644", 7);
@@ -41,7 +41,10 @@ static int write_header(int fd, const char *name, char type, uint64_t size)
     }
     memcpy(header + 136, "00000000000", 11);
     header[156] = (uint8_t)type;
-    memcpy(header + 257, "ustar\0" "00", 8);
+    memcpy(header + 257,
+           "ustar\0"
+           "00",
+           8);
     unsigned sum = 8 * ' ';
     for (int i = 0; i < BLOCK; i++)
         sum += header[i];
@@ -55,7 +58,7 @@ static int write_header(int fd, const char *name, char type, uint64_t size)
 static int write_long_name(int fd, const char *name)
 {
     const size_t rest = strlen(" path=\n") + strlen(name);
-    size_t length = rest + 1;
+    size_t length;
     for (size_t digits = 1;; digits++) {
         char text[24];
         const size_t need = (size_t)snprintf(text, sizeof text, "%zu", rest + digits);
@@ -144,14 +147,14 @@ int tarn_archive_write(int fd, const struct tarn_archive_part *parts, size_t cou
         if (ret == 0)
             ret = write_member(fd, part->name, '0', part->size);
         if (ret == 0)
-            ret = part->bytes ? tarn_write_full(fd, part->bytes, (size_t)part->size)
-                              : copy(fd, part);
+            ret =
+                part->bytes ? tarn_write_full(fd, part->bytes, (size_t)part->size) : copy(fd, part);
         if (ret == 0)
             ret = pad(fd, part->size);
         if (ret < 0)
             return tarn_fail_errno(err, ret, "cannot write member %s", part->name);
         before = part->name;
     }
-    ret = write_zeros(fd, 2 * BLOCK);
+    ret = write_zeros(fd, 2 * (size_t)BLOCK);
     return ret < 0 ? tarn_fail_errno(err, ret, "cannot write the end") : 0;
 }

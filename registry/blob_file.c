@@ -35,7 +35,7 @@ static int create_named(struct tarn_blob_file *file)
 int tarn_blob_file_create(int directory, enum tarn_blob_file_kind kind, struct tarn_blob_file *file,
                           struct tarn_err *err)
 {
-    *file = (struct tarn_blob_file){.directory = directory, .fd = -1};
+    *file = (struct tarn_blob_file){ .directory = directory, .fd = -1 };
     int ret = -EOPNOTSUPP;
     if (kind == TARN_BLOB_FILE_ANY) {
         file->fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0644);

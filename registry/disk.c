@@ -73,14 +73,15 @@ static int action_start(struct action *action, struct tarn_err *err)
         uv_queue_work(action->disk->repository.loop, &action->work, action_work, action_after);
     if (ret == 0)
         return 0;
-    const int code = tarn_fail_errno(err, ret, "%s: cannot start work", action->disk->repository.name);
+    const int code =
+        tarn_fail_errno(err, ret, "%s: cannot start work", action->disk->repository.name);
     action_free(action);
     return code;
 }
 
 static int run_has_blob(struct action *action)
 {
-    struct tarn_disk_place place = {.fd = -1};
+    struct tarn_disk_place place = { .fd = -1 };
     const int ret =
         action->disk->operations->find(action->disk, &action->blob.digest, &place, &action->err);
     if (ret < 0)
@@ -88,11 +89,10 @@ static int run_has_blob(struct action *action)
     close(place.fd);
     char text[TARN_DIGEST_TEXT];
     if (place.size != action->blob.size)
-        return tarn_fail(&action->err, -ENOENT,
-                         "%s: blob %s has %" PRIu64 " bytes and not %" PRIu64,
-                         action->disk->repository.name,
-                         tarn_digest_format(&action->blob.digest, text), place.size,
-                         action->blob.size);
+        return tarn_fail(
+            &action->err, -ENOENT, "%s: blob %s has %" PRIu64 " bytes and not %" PRIu64,
+            action->disk->repository.name, tarn_digest_format(&action->blob.digest, text),
+            place.size, action->blob.size);
     return 0;
 }
 
@@ -148,10 +148,10 @@ static int disk_publish(struct tarn_repository *repository,
         action_new(repository, run_publish, done, context);
     if (!action)
         return tarn_fail(err, -ENOMEM, "out of memory");
-    action->tag = strdup(publication->tag);
-    action->original = json_deep_copy(publication->original);
+    action->tag = publication->tag ? strdup(publication->tag) : NULL;
+    action->original = publication->tag ? json_deep_copy(publication->original) : NULL;
     action->tarn = publication->tarn ? json_deep_copy(publication->tarn) : json_array();
-    if (!action->tag || !action->original || !action->tarn)
+    if (!action->tarn || (publication->tag && (!action->tag || !action->original)))
         return tarn_fail(err, -ENOMEM, "out of memory");
     action->change = (struct tarn_layout_change){
         .tag = action->tag,
@@ -185,7 +185,7 @@ void tarn_disk_init(struct tarn_disk *disk, const struct tarn_disk_operations *o
         .publish = disk_publish,
     };
     *disk = (struct tarn_disk){
-        .repository = {.operations = &table, .loop = loop, .name = name},
+        .repository = { .operations = &table, .loop = loop, .name = name },
         .operations = operations,
         .references = 1,
     };
@@ -205,7 +205,7 @@ void tarn_disk_unref(struct tarn_disk *disk)
 int tarn_disk_read_document(struct tarn_disk *disk, const struct tarn_digest *digest,
                             struct tarn_buf *buf, struct tarn_err *err)
 {
-    struct tarn_disk_place place = {.fd = -1};
+    struct tarn_disk_place place = { .fd = -1 };
     int ret = disk->operations->find(disk, digest, &place, err);
     if (ret < 0)
         return ret;
@@ -213,15 +213,17 @@ int tarn_disk_read_document(struct tarn_disk *disk, const struct tarn_digest *di
     char text[TARN_DIGEST_TEXT];
     tarn_digest_format(digest, text);
     if (place.size > TARN_MANIFEST_LIMIT)
-        return tarn_fail(err, -EUCLEAN, "%s: manifest %s has %" PRIu64 " bytes; up to %d are allowed",
+        return tarn_fail(err, -EUCLEAN,
+                         "%s: manifest %s has %" PRIu64 " bytes; up to %d are allowed",
                          disk->repository.name, text, place.size, TARN_MANIFEST_LIMIT);
     const size_t length = (size_t)place.size;
     if (tarn_buf_reserve(buf, length) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory");
-    uint8_t *bytes = buf->data + buf->length;
+    uint8_t *bytes = length ? buf->data + buf->length : (uint8_t *)text;
     ret = length ? tarn_pread_full(fd, bytes, length, place.offset) : 0;
     if (ret < 0)
-        return tarn_fail_errno(err, -EIO, "%s: cannot read manifest %s", disk->repository.name, text);
+        return tarn_fail_errno(err, -EIO, "%s: cannot read manifest %s", disk->repository.name,
+                               text);
     struct tarn_digest found;
     tarn_sha256(bytes, length, &found);
     if (!tarn_digest_equal(&found, digest)) {
@@ -243,7 +245,7 @@ static int source_read(void *context, const struct tarn_digest *digest, struct t
 
 struct tarn_document_source tarn_disk_source(struct tarn_disk *disk)
 {
-    return (struct tarn_document_source){.read = source_read, .context = disk};
+    return (struct tarn_document_source){ .read = source_read, .context = disk };
 }
 
 static int check_one(struct tarn_disk *disk, const json_t *json, struct tarn_err *err)
@@ -252,7 +254,7 @@ static int check_one(struct tarn_disk *disk, const json_t *json, struct tarn_err
     int ret = tarn_descriptor_parse(json, disk->repository.name, &descriptor, err);
     if (ret < 0)
         return tarn_wrap(err, -EINVAL, "cannot publish");
-    struct tarn_disk_place place = {.fd = -1};
+    struct tarn_disk_place place = { .fd = -1 };
     ret = disk->operations->find(disk, &descriptor.digest, &place, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "cannot publish");
@@ -269,7 +271,7 @@ static int check_one(struct tarn_disk *disk, const json_t *json, struct tarn_err
 int tarn_disk_check_change(struct tarn_disk *disk, const struct tarn_layout_change *change,
                            struct tarn_err *err)
 {
-    int ret = check_one(disk, change->original, err);
+    int ret = change->tag ? check_one(disk, change->original, err) : 0;
     for (size_t i = 0; ret == 0 && i < json_array_size(change->tarn); i++)
         ret = check_one(disk, json_array_get(change->tarn, i), err);
     return ret;

@@ -64,13 +64,13 @@ int tarn_disk_check_change(struct tarn_disk *disk, const struct tarn_layout_chan
 // The table's rows for reading (disk_read.c) and uploads (disk_write.c).
 int tarn_disk_read(struct tarn_repository *repository, const struct tarn_read *read,
                    struct tarn_transfer **transfer, struct tarn_err *err) tarn_must_check;
-void tarn_disk_cancel(struct tarn_transfer *transfer);
+void tarn_disk_cancel(struct tarn_transfer *base);
 int tarn_disk_upload(struct tarn_repository *repository, struct tarn_upload **upload,
                      struct tarn_err *err) tarn_must_check;
-void tarn_disk_write(struct tarn_upload *upload, const void *bytes, size_t length, tarn_done *done,
+void tarn_disk_write(struct tarn_upload *base, const void *bytes, size_t length, tarn_done *done,
                      void *context);
-void tarn_disk_commit(struct tarn_upload *upload, const struct tarn_blob_id *blob, tarn_done *done,
+void tarn_disk_commit(struct tarn_upload *base, const struct tarn_blob_id *blob, tarn_done *done,
                       void *context);
-void tarn_disk_abort(struct tarn_upload *upload);
+void tarn_disk_abort(struct tarn_upload *base);
 
 #endif

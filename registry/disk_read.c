@@ -17,7 +17,7 @@ struct transfer {
     uv_work_t work;
     struct tarn_disk *disk; // referenced
     struct tarn_read read;
-    char *tag; // owns read.tag
+    char *tag;                    // owns read.tag
     struct tarn_disk_place place; // of a blob; fd -1 before the first piece
     uint64_t position;            // in the blob: where the next piece starts
     uint64_t end;                 // and where the last one ends
@@ -48,7 +48,7 @@ TARN_DEFINE_CLEANUP(struct transfer, transfer_free)
 static int make_listing(struct transfer *transfer)
 {
     struct tarn_disk *disk = transfer->disk;
-    tarn_autobuf struct tarn_buf bytes = {0};
+    tarn_autobuf struct tarn_buf bytes = { 0 };
     tarn_autojson json_t *index = NULL;
     tarn_autojson json_t *listing = NULL;
     int ret = disk->operations->read_index(disk, &bytes, &transfer->err);
@@ -61,6 +61,7 @@ static int make_listing(struct transfer *transfer)
         .name = disk->repository.name,
         .tag = transfer->read.tag,
         .digest = transfer->read.kind == TARN_READ_REFERRERS ? &transfer->read.digest : NULL,
+        .layers = transfer->read.kind == TARN_READ_LAYERS,
         .source = tarn_disk_source(disk),
     };
     ret = tarn_layout_index_list(index, &query, &listing, &transfer->err);
@@ -82,18 +83,16 @@ static int fail_damaged(struct transfer *transfer, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    return tarn_fail(&transfer->err, -EIO,
-                     "blob %s of %s: %s, the file is damaged; copy the image again",
-                     tarn_digest_format(&transfer->read.digest, text),
-                     transfer->disk->repository.name, what);
+    return tarn_fail(
+        &transfer->err, -EIO, "blob %s of %s: %s, the file is damaged; copy the image again",
+        tarn_digest_format(&transfer->read.digest, text), transfer->disk->repository.name, what);
 }
 
 static int open_blob(struct transfer *transfer)
 {
     struct tarn_disk *disk = transfer->disk;
     const struct tarn_read *read = &transfer->read;
-    const int ret =
-        disk->operations->find(disk, &read->digest, &transfer->place, &transfer->err);
+    const int ret = disk->operations->find(disk, &read->digest, &transfer->place, &transfer->err);
     if (ret < 0)
         return ret;
     const uint64_t size = transfer->place.size;
@@ -109,7 +108,8 @@ static int open_blob(struct transfer *transfer)
     transfer->end = read->length == UINT64_MAX ? size : read->offset + read->length;
     const bool whole = read->offset == 0 && transfer->end == size;
     if (whole && read->size != 0 && read->size != size)
-        return fail_damaged(transfer, "it has %" PRIu64 " bytes and not %" PRIu64, size, read->size);
+        return fail_damaged(transfer, "it has %" PRIu64 " bytes and not %" PRIu64, size,
+                            read->size);
     if (whole && !(transfer->hasher = tarn_hasher_new()))
         return tarn_fail(&transfer->err, -ENOMEM, "out of memory");
     if (transfer->end - transfer->position > PIECE)
@@ -163,6 +163,7 @@ static void transfer_work(uv_work_t *work)
     switch (transfer->read.kind) {
     case TARN_READ_TAG:
     case TARN_READ_REFERRERS:
+    case TARN_READ_LAYERS:
         transfer->status = make_listing(transfer);
         break;
     case TARN_READ_MANIFEST:
@@ -192,8 +193,7 @@ static void transfer_after(uv_work_t *work, int uv_status)
                                                transfer->disk->repository.name);
     }
     if (!transfer->cancelled && transfer->status == 0 && transfer->position < transfer->end) {
-        transfer->status = queue(transfer);
-        if (transfer->status == 0)
+        if (queue(transfer) == 0)
             return;
     }
     if (!transfer->cancelled)
@@ -201,14 +201,18 @@ static void transfer_after(uv_work_t *work, int uv_status)
     transfer_free(transfer);
 }
 
+// When this has succeeded, status and err belong to the thread.
 static int queue(struct transfer *transfer)
 {
+    transfer->busy = true;
     const int ret = uv_queue_work(transfer->disk->repository.loop, &transfer->work, transfer_work,
                                   transfer_after);
-    transfer->busy = ret == 0;
-    return ret < 0 ? tarn_fail_errno(&transfer->err, ret, "%s: cannot start work",
-                                     transfer->disk->repository.name)
-                   : 0;
+    if (ret == 0)
+        return 0;
+    transfer->busy = false;
+    transfer->status = tarn_fail_errno(&transfer->err, ret, "%s: cannot start work",
+                                       transfer->disk->repository.name);
+    return ret;
 }
 
 int tarn_disk_read(struct tarn_repository *repository, const struct tarn_read *read,

@@ -16,7 +16,7 @@ enum step { STEP_WRITE, STEP_COMMIT, STEP_DISCARD };
 struct upload {
     struct tarn_upload base;
     uv_work_t work;
-    struct tarn_disk *disk; // referenced
+    struct tarn_disk *disk;     // referenced
     struct tarn_blob_file file; // fd -1 before the first step
     struct tarn_hasher *hasher;
     uint64_t size; // written so far
@@ -70,12 +70,11 @@ static int commit(struct upload *upload)
     char got[TARN_DIGEST_TEXT];
     tarn_hasher_finish(upload->hasher, &found);
     if (upload->size != upload->blob.size || !tarn_digest_equal(&found, &upload->blob.digest))
-        return tarn_fail(&upload->err, -EIO,
-                         "%s: %" PRIu64 " bytes with digest %s were written as blob %s of %" PRIu64
-                         " bytes",
-                         upload->disk->repository.name, upload->size,
-                         tarn_digest_format(&found, got),
-                         tarn_digest_format(&upload->blob.digest, want), upload->blob.size);
+        return tarn_fail(
+            &upload->err, -EIO,
+            "%s: %" PRIu64 " bytes with digest %s were written as blob %s of %" PRIu64 " bytes",
+            upload->disk->repository.name, upload->size, tarn_digest_format(&found, got),
+            tarn_digest_format(&upload->blob.digest, want), upload->blob.size);
     return upload->disk->operations->commit(upload->disk, &upload->file, &upload->blob,
                                             &upload->err);
 }
@@ -108,9 +107,11 @@ static void queue(struct upload *upload);
 static void next_piece(struct upload *upload)
 {
     upload->piece_length = (size_t)tarn_min_u64(upload->left, PIECE);
-    memcpy(upload->piece, upload->bytes, upload->piece_length);
-    upload->bytes += upload->piece_length;
-    upload->left -= upload->piece_length;
+    if (upload->piece_length > 0) {
+        memcpy(upload->piece, upload->bytes, upload->piece_length);
+        upload->bytes += upload->piece_length;
+        upload->left -= upload->piece_length;
+    }
     queue(upload);
 }
 

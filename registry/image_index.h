@@ -36,12 +36,13 @@ char *tarn_platform_format(const struct tarn_platform *platform, char text[TARN_
 
 // How well an entry's platform serves a wanted one: 0 not at all, else the larger the better. A wanted
 // variant must be that one; on arm an older one serves too, the newest of them best.
-unsigned tarn_platform_score(const struct tarn_platform *wanted, const struct tarn_platform *offered);
+unsigned tarn_platform_score(const struct tarn_platform *wanted,
+                             const struct tarn_platform *offered);
 
 enum tarn_entry_kind {
     TARN_ENTRY_IMAGE,
     TARN_ENTRY_INDEX, // an index inside the index
-    TARN_ENTRY_TARN,  // Tarn's entry for another: artifactType and dev.tarn.subject
+    TARN_ENTRY_TARN,  // Tarn's entry for another: dev.tarn.subject, and no other artifactType
     TARN_ENTRY_OTHER, // attestations, artifacts, unknown media types
 };
 enum tarn_entry_kind tarn_entry_kind(const json_t *entry);

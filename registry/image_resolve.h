@@ -26,8 +26,8 @@ struct tarn_image_list {
 void tarn_image_list_release(struct tarn_image_list *list);
 
 struct tarn_image_query {
-    const char *tag;                  // or NULL, as in tarn_read
-    const struct tarn_digest *digest; // instead of a tag, or NULL
+    const char *tag;                      // or NULL, as in tarn_read
+    const struct tarn_digest *digest;     // instead of a tag, or NULL
     const struct tarn_platform *platform; // NULL: all images (but no attestations)
 };
 // The query that a reference asks. Borrows from the reference.

@@ -180,7 +180,7 @@ static int layout_find(struct tarn_disk *disk, const struct tarn_digest *digest,
     if (!S_ISREG(st.st_mode))
         return tarn_fail(err, -EIO, "blob %s of %s: not a regular file; copy the image again", text,
                          name_of(layout));
-    *place = (struct tarn_disk_place){.size = (uint64_t)st.st_size, .fd = tarn_steal_fd(&fd)};
+    *place = (struct tarn_disk_place){ .size = (uint64_t)st.st_size, .fd = tarn_steal_fd(&fd) };
     return 0;
 }
 
@@ -246,7 +246,7 @@ static void sweep_index(int directory)
 static int change_index(struct layout *layout, int directory,
                         const struct tarn_layout_change *change, struct tarn_err *err)
 {
-    tarn_autobuf struct tarn_buf bytes = {0};
+    tarn_autobuf struct tarn_buf bytes = { 0 };
     tarn_autojson json_t *index = NULL;
     int ret = layout_read_index(&layout->disk, &bytes, err);
     if (ret == 0)
@@ -350,7 +350,7 @@ static char *first_entry(int directory)
 
 static int check_version(const struct layout *layout, struct tarn_err *err)
 {
-    tarn_autobuf struct tarn_buf bytes = {0};
+    tarn_autobuf struct tarn_buf bytes = { 0 };
     int ret = tarn_file_read(layout->directory, "oci-layout", LAYOUT_FILE_LIMIT, &bytes, err);
     if (ret < 0)
         return tarn_wrap(err, ret == -EFBIG ? -EUCLEAN : ret, "%s", name_of(layout));
@@ -359,7 +359,8 @@ static int check_version(const struct layout *layout, struct tarn_err *err)
         return tarn_wrap(err, -EUCLEAN, "%s", name_of(layout));
     const char *version = tarn_json_string(json, "imageLayoutVersion");
     if (!version || strncmp(version, "1.", 2) != 0)
-        return tarn_fail(err, -ENOTSUP, "%s: imageLayoutVersion '%.40s' is not supported; expected 1.0.0",
+        return tarn_fail(err, -ENOTSUP,
+                         "%s: imageLayoutVersion '%.40s' is not supported; expected 1.0.0",
                          name_of(layout), version ? version : "");
     return 0;
 }
@@ -370,17 +371,20 @@ static int open_existing(struct layout *layout, bool create, struct tarn_err *er
     if (layout->directory < 0 && errno == ENOENT && create)
         return 0;
     if (layout->directory < 0 && errno == ENOENT)
-        return tarn_fail(err, -ENOENT, "%s: no such directory (a path in an image name ends at its "
-                         "first ':')", name_of(layout));
+        return tarn_fail(err, -ENOENT,
+                         "%s: no such directory (a path in an image name ends at its "
+                         "first ':')",
+                         name_of(layout));
     if (layout->directory < 0)
         return tarn_fail_errno(err, -errno, "%s: cannot open", name_of(layout));
     if (faccessat(layout->directory, "oci-layout", F_OK, 0) < 0) {
         tarn_autofree char *entry = first_entry(layout->directory);
         if (create && entry)
-            return tarn_fail(err, -ENOTEMPTY,
-                             "%s: the directory is neither empty (it holds '%s') nor an OCI layout; "
-                             "name another one",
-                             name_of(layout), entry);
+            return tarn_fail(
+                err, -ENOTEMPTY,
+                "%s: the directory is neither empty (it holds '%s') nor an OCI layout; "
+                "name another one",
+                name_of(layout), entry);
         if (create)
             return 0;
         return tarn_fail(err, -EINVAL, "%s: not an OCI layout: it has no file 'oci-layout'",
@@ -389,8 +393,7 @@ static int open_existing(struct layout *layout, bool create, struct tarn_err *er
     const int ret = check_version(layout, err);
     if (ret < 0)
         return ret;
-    layout->blobs =
-        openat(layout->directory, "blobs/sha256", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    layout->blobs = openat(layout->directory, "blobs/sha256", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (layout->blobs < 0 && errno != ENOENT)
         return tarn_fail_errno(err, -errno, "%s: cannot open blobs/sha256", name_of(layout));
     if (create && layout->blobs >= 0)

@@ -47,6 +47,12 @@ static const char *subject_of(const json_t *entry)
     return ref_name(entry) ? NULL : tarn_oci_annotation(entry, TARN_ANNOTATION_SUBJECT);
 }
 
+// An entry of a one-layer manifest that a conversion left as it went: no image.
+static bool is_note(const json_t *entry)
+{
+    return !ref_name(entry) && tarn_oci_annotation(entry, TARN_ANNOTATION_KEY);
+}
+
 static int set_add(json_t *set, const char *text)
 {
     return json_object_set_new(set, text, json_true());
@@ -59,13 +65,13 @@ static bool set_has(const json_t *set, const char *text)
 
 // Adds to set the digests of all manifests below the index that entry describes. False if one of
 // the indexes could not be read, so that the set may lack some.
-static bool add_children(json_t *set, const json_t *entry, const struct tarn_document_source *source,
-                         unsigned depth)
+static bool add_children(json_t *set, const json_t *entry,
+                         const struct tarn_document_source *source, unsigned depth)
 {
     if (!tarn_media_is_index(tarn_json_string(entry, "mediaType")))
         return true;
     struct tarn_descriptor descriptor;
-    tarn_autobuf struct tarn_buf buf = {0};
+    tarn_autobuf struct tarn_buf buf = { 0 };
     if (depth == INDEX_DEPTH || !source->read ||
         tarn_descriptor_parse(entry, "", &descriptor, NULL) < 0 ||
         source->read(source->context, &descriptor.digest, &buf, NULL) < 0)
@@ -107,7 +113,7 @@ static int append_tags(struct tarn_buf *text, const json_t *manifests)
 static int fail_missing(const json_t *manifests, const struct tarn_layout_query *query,
                         size_t untagged, struct tarn_err *err)
 {
-    tarn_autobuf struct tarn_buf tags = {0};
+    tarn_autobuf struct tarn_buf tags = { 0 };
     if (append_tags(&tags, manifests) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory");
     if (query->tag)
@@ -132,7 +138,7 @@ static int find(const json_t *manifests, const struct tarn_layout_query *query,
         const char *name = ref_name(entry);
         if (!tagged && name && strcmp(name, tag) == 0)
             tagged = entry;
-        if (!subject_of(entry)) {
+        if (!subject_of(entry) && !is_note(entry)) {
             last = entry;
             count++;
         }
@@ -164,9 +170,29 @@ static json_t *retag(const json_t *descriptor, const char *tag)
     return tarn_steal(copy);
 }
 
+// All Tarn manifests, for query->layers.
+static int list_layers(const json_t *manifests, json_t **listing, struct tarn_err *err)
+{
+    tarn_autojson json_t *result = tarn_layout_index_new();
+    json_t *entries = json_object_get(result, "manifests");
+    bool failed = !result;
+    for (size_t i = 0; !failed && i < json_array_size(manifests); i++) {
+        json_t *entry = json_array_get(manifests, i);
+        const char *type = tarn_json_string(entry, "artifactType");
+        if (type && strcmp(type, TARN_ARTIFACT_TYPE) == 0)
+            failed = json_array_append(entries, entry) < 0;
+    }
+    if (failed)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    *listing = tarn_steal(result);
+    return 0;
+}
+
 int tarn_layout_index_list(const json_t *index, const struct tarn_layout_query *query,
                            json_t **listing, struct tarn_err *err)
 {
+    if (query->layers)
+        return list_layers(json_object_get(index, "manifests"), listing, err);
     const json_t *manifests = json_object_get(index, "manifests");
     tarn_autojson json_t *result = tarn_layout_index_new();
     tarn_autojson json_t *subjects = json_object();
@@ -219,8 +245,8 @@ static int prune(json_t *manifests, const struct tarn_document_source *source)
             deep = true;
             for (size_t j = 0; j < json_array_size(manifests); j++)
                 if (!subject_of(json_array_get(manifests, j)))
-                    complete = add_children(known, json_array_get(manifests, j), source, 0) &&
-                               complete;
+                    complete =
+                        add_children(known, json_array_get(manifests, j), source, 0) && complete;
         }
         if (subject && !set_has(known, subject) && complete)
             json_array_remove(manifests, i);
@@ -253,7 +279,7 @@ static int rebuild(json_t *index, const struct tarn_layout_change *change, const
         json_t *entry = json_array_get(old, i);
         const char *name = ref_name(entry);
         const char *subject = subject_of(entry);
-        if (subject && set_has(subjects, subject))
+        if ((subject && set_has(subjects, subject)) || is_note(entry))
             continue;
         if (!name || strcmp(name, change->tag) != 0) {
             ret = json_array_append(manifests, entry) < 0 ? -ENOMEM : 0;
@@ -271,9 +297,27 @@ static int rebuild(json_t *index, const struct tarn_layout_change *change, const
     return ret;
 }
 
+// Adds the entries of one-layer manifests that are not there yet.
+static int add_notes(json_t *manifests, const json_t *notes)
+{
+    for (size_t i = 0; i < json_array_size(notes); i++) {
+        json_t *note = json_array_get(notes, i);
+        bool there = false;
+        for (size_t j = 0; j < json_array_size(manifests); j++)
+            there |= json_equal(json_array_get(manifests, j), note);
+        if (!there && json_array_append(manifests, note) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 int tarn_layout_index_publish(json_t *index, const struct tarn_layout_change *change,
                               struct tarn_err *err)
 {
+    if (!change->tag && add_notes(json_object_get(index, "manifests"), change->tarn) < 0)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    if (!change->tag)
+        return 0;
     struct tarn_descriptor descriptor;
     int ret = tarn_descriptor_parse(change->original, "the original", &descriptor, err);
     if (ret < 0)

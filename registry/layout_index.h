@@ -32,6 +32,7 @@ struct tarn_layout_query {
     const char *name;                 // of the layout, for messages
     const char *tag;                  // NULL: the only image, else "latest"
     const struct tarn_digest *digest; // instead of a tag: only Tarn's entries for this manifest
+    bool layers; // instead of both: all Tarn manifests, whatever they are for
     struct tarn_document_source source;
 };
 // A new index document: for a tag its own descriptor without the tag, then Tarn's entries whose subject
@@ -41,7 +42,7 @@ int tarn_layout_index_list(const json_t *index, const struct tarn_layout_query *
                            json_t **listing, struct tarn_err *err) tarn_must_check;
 
 struct tarn_layout_change {
-    const char *tag;
+    const char *tag; // NULL: only adds tarn's entries, which go with the next change that has one
     const json_t *original; // a descriptor
     const json_t *tarn;     // array of descriptors, each with dev.tarn.subject; or NULL
     bool more;              // as in struct tarn_publication; not looked at here

@@ -73,21 +73,22 @@ int tarn_layer_kind(const char *media_type, enum tarn_layer_kind *kind, struct t
         return 0;
     }
     if (strstr(media_type, "+encrypted"))
-        return tarn_fail(err, -ENOTSUP,
-                         "the layer is encrypted (%.200s), which is not supported; decrypt the image "
-                         "first",
-                         media_type);
+        return tarn_fail(
+            err, -ENOTSUP,
+            "the layer is encrypted (%.200s), which is not supported; decrypt the image "
+            "first",
+            media_type);
     return tarn_fail(err, -ENOTSUP, "layer media type '%.200s' is not supported", media_type);
 }
 
 bool tarn_media_is_manifest(const char *media_type)
 {
-    static const char *const list[] = {TARN_MEDIA_OCI_MANIFEST, TARN_MEDIA_DOCKER_MANIFEST};
+    static const char *const list[] = { TARN_MEDIA_OCI_MANIFEST, TARN_MEDIA_DOCKER_MANIFEST };
     return one_of(media_type, list, sizeof list / sizeof list[0]);
 }
 
 bool tarn_media_is_index(const char *media_type)
 {
-    static const char *const list[] = {TARN_MEDIA_OCI_INDEX, TARN_MEDIA_DOCKER_LIST};
+    static const char *const list[] = { TARN_MEDIA_OCI_INDEX, TARN_MEDIA_DOCKER_LIST };
     return one_of(media_type, list, sizeof list / sizeof list[0]);
 }

@@ -13,6 +13,7 @@
 #define TARN_MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 #define TARN_MEDIA_OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define TARN_MEDIA_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define TARN_MEDIA_OCI_EMPTY "application/vnd.oci.empty.v1+json"
 #define TARN_MEDIA_OCI_LAYER_GZIP "application/vnd.oci.image.layer.v1.tar+gzip"
 #define TARN_MEDIA_OCI_LAYER_ZSTD "application/vnd.oci.image.layer.v1.tar+zstd"
 #define TARN_MEDIA_OCI_LAYER_TAR "application/vnd.oci.image.layer.v1.tar"
@@ -40,7 +41,7 @@ enum { TARN_MANIFEST_LIMIT = 4 << 20 };
 struct tarn_descriptor {
     const char *media_type; // borrowed from the document
     struct tarn_digest digest;
-    uint64_t size; // bytes
+    uint64_t size;      // bytes
     const json_t *json; // the descriptor itself, borrowed from the document
 };
 

@@ -11,7 +11,8 @@
 enum { REPOSITORY_MAX = 255, TAG_MAX = 128 };
 
 #define FORMS                                                                                      \
-    "docker://HOST/REPOSITORY[:TAG][@sha256:DIGEST], oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], " \
+    "docker://HOST/REPOSITORY[:TAG][@sha256:DIGEST], oci:DIRECTORY[:TAG], "                        \
+    "oci-archive:FILE[:TAG], "                                                                     \
     "tar:FILE or dir:PATH"
 
 static int copy(char **field, const char *text, size_t length, struct tarn_err *err)
@@ -126,10 +127,11 @@ static int parse_host(struct tarn_reference *reference, const char **rest, struc
                          "oci:%.300s",
                          reference->text, text);
     if (text[head] == '\0' || !looks_like_host(text, head))
-        return tarn_fail(err, -EINVAL,
-                         "reference '%.300s' names no registry host; write docker://docker.io/%s%.300s, "
-                         "or oci:DIRECTORY[:TAG] for a layout on disk",
-                         reference->text, text[head] ? "" : "library/", text);
+        return tarn_fail(
+            err, -EINVAL,
+            "reference '%.300s' names no registry host; write docker://docker.io/%s%.300s, "
+            "or oci:DIRECTORY[:TAG] for a layout on disk",
+            reference->text, text[head] ? "" : "library/", text);
     if (!host_ok(text, head))
         return tarn_fail(err, -EINVAL, "reference '%.300s': '%.*s' is not HOST or HOST:PORT",
                          reference->text, (int)tarn_min_u64(head, 100), text);
@@ -155,20 +157,22 @@ static int parse_docker(struct tarn_reference *reference, const char *rest, stru
     if (colon) {
         const size_t tag = length - (size_t)(colon + 1 - rest);
         if (!tag_ok(colon + 1, tag))
-            return tarn_fail(err, -EINVAL,
-                             "reference '%.300s': bad tag '%.*s'; expected 1 to 128 letters, digits, "
-                             "'_', '.' and '-', not starting with '.' or '-'",
-                             reference->text, (int)tarn_min_u64(tag, 140), colon + 1);
+            return tarn_fail(
+                err, -EINVAL,
+                "reference '%.300s': bad tag '%.*s'; expected 1 to 128 letters, digits, "
+                "'_', '.' and '-', not starting with '.' or '-'",
+                reference->text, (int)tarn_min_u64(tag, 140), colon + 1);
         ret = copy(&reference->tag, colon + 1, tag, err);
         if (ret < 0)
             return ret;
         length = (size_t)(colon - rest);
     }
     if (!repository_ok(rest, length))
-        return tarn_fail(err, -EINVAL,
-                         "reference '%.300s': bad repository '%.*s'; expected lower-case letters and "
-                         "digits, joined by '.', '_', '__', '-' and '/'",
-                         reference->text, (int)tarn_min_u64(length, 260), rest);
+        return tarn_fail(
+            err, -EINVAL,
+            "reference '%.300s': bad repository '%.*s'; expected lower-case letters and "
+            "digits, joined by '.', '_', '__', '-' and '/'",
+            reference->text, (int)tarn_min_u64(length, 260), rest);
     ret = copy(&reference->path, rest, length, err);
     // Docker Hub keeps its one-word repositories under "library/".
     if (ret == 0 && strcmp(reference->host, "docker.io") == 0 && !strchr(reference->path, '/')) {
@@ -210,7 +214,8 @@ static int parse_layout(struct tarn_reference *reference, const char *rest, stru
     const size_t path = colon ? (size_t)(colon - rest) : length;
     const char *form = reference->kind == TARN_REFERENCE_OCI ? "oci:DIRECTORY" : "oci-archive:FILE";
     if (path == 0)
-        return tarn_fail(err, -EINVAL, "reference '%.300s': no path; expected %s[:TAG][@sha256:DIGEST]",
+        return tarn_fail(err, -EINVAL,
+                         "reference '%.300s': no path; expected %s[:TAG][@sha256:DIGEST]",
                          reference->text, form);
     if (colon && path + 1 == length)
         return tarn_fail(err, -EINVAL,
@@ -233,13 +238,14 @@ static int parse_plain(struct tarn_reference *reference, const char *rest, struc
 // The image tools' other transports, so that they are refused by name.
 static int refuse_transport(const char *text, struct tarn_err *err)
 {
-    static const char *const known[] = {"docker-archive:", "docker-daemon:", "containers-storage:",
-                                        "ostree:",         "sif:",           "atomic:",
-                                        "docker:"};
+    static const char *const known[] = { "docker-archive:", "docker-daemon:", "containers-storage:",
+                                         "ostree:",         "sif:",           "atomic:",
+                                         "docker:" };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strncmp(text, known[i], strlen(known[i])) == 0)
-            return tarn_fail(err, -EINVAL, "reference '%.300s': '%s' is not supported; expected " FORMS,
-                             text, known[i]);
+            return tarn_fail(err, -EINVAL,
+                             "reference '%.300s': '%s' is not supported; expected " FORMS, text,
+                             known[i]);
     return 0;
 }
 
@@ -250,11 +256,11 @@ static int parse(struct tarn_reference *reference, struct tarn_err *err)
         enum tarn_reference_kind kind;
         int (*parse)(struct tarn_reference *, const char *, struct tarn_err *);
     } transports[] = {
-        {"docker://", TARN_REFERENCE_DOCKER, parse_docker},
-        {"oci:", TARN_REFERENCE_OCI, parse_layout},
-        {"oci-archive:", TARN_REFERENCE_OCI_ARCHIVE, parse_layout},
-        {"tar:", TARN_REFERENCE_TAR, parse_plain},
-        {"dir:", TARN_REFERENCE_DIR, parse_plain},
+        { "docker://", TARN_REFERENCE_DOCKER, parse_docker },
+        { "oci:", TARN_REFERENCE_OCI, parse_layout },
+        { "oci-archive:", TARN_REFERENCE_OCI_ARCHIVE, parse_layout },
+        { "tar:", TARN_REFERENCE_TAR, parse_plain },
+        { "dir:", TARN_REFERENCE_DIR, parse_plain },
     };
     for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++) {
         const size_t length = strlen(transports[i].prefix);
@@ -269,7 +275,7 @@ static int parse(struct tarn_reference *reference, struct tarn_err *err)
 
 int tarn_reference_parse(const char *text, struct tarn_reference *reference, struct tarn_err *err)
 {
-    *reference = (struct tarn_reference){.kind = TARN_REFERENCE_DOCKER, .text = strdup(text)};
+    *reference = (struct tarn_reference){ .kind = TARN_REFERENCE_DOCKER, .text = strdup(text) };
     if (!reference->text)
         return tarn_fail(err, -ENOMEM, "out of memory");
     const int ret = parse(reference, err);
@@ -284,7 +290,7 @@ void tarn_reference_release(struct tarn_reference *reference)
     free(reference->host);
     free(reference->path);
     free(reference->tag);
-    *reference = (struct tarn_reference){.kind = TARN_REFERENCE_DOCKER};
+    *reference = (struct tarn_reference){ .kind = TARN_REFERENCE_DOCKER };
 }
 
 const char *tarn_reference_tag(const struct tarn_reference *reference)

@@ -25,10 +25,10 @@ enum tarn_reference_kind {
 // All strings are owned.
 struct tarn_reference {
     enum tarn_reference_kind kind;
-    char *text;       // as given, for messages
-    char *host;       // docker: with port; else NULL
-    char *path;       // docker: the repository; else the file or directory
-    char *tag;        // NULL: none given; see tarn_reference_tag()
+    char *text; // as given, for messages
+    char *host; // docker: with port; else NULL
+    char *path; // docker: the repository; else the file or directory
+    char *tag;  // NULL: none given; see tarn_reference_tag()
     bool has_digest;
     struct tarn_digest digest;
 };

@@ -24,6 +24,8 @@ enum tarn_read_kind {
     TARN_READ_TAG,
     // An index of Tarn's entries for the manifest with this digest, possibly empty.
     TARN_READ_REFERRERS,
+    // An index of manifests that may hold the converted layer whose key is digest, possibly empty.
+    TARN_READ_LAYERS,
     TARN_READ_MANIFEST, // a manifest or index by digest
     TARN_READ_BLOB,     // a blob, whole or a range of it
 };
@@ -31,7 +33,7 @@ enum tarn_read_kind {
 // What to read and whom to tell. Copied by tarn_repository_read(), with its strings.
 struct tarn_read {
     enum tarn_read_kind kind;
-    const char *tag;           // TARN_READ_TAG
+    const char *tag; // TARN_READ_TAG
     // Else. Documents are checked against it before any of their bytes are handed on; a blob that
     // is read whole while it is, so that its bytes count only after done() with status 0. A range of
     // a blob is not checked.
@@ -67,8 +69,7 @@ struct tarn_repository_options {
 // (no layout), -ENOTEMPTY, -EUCLEAN (damaged), -ENOTSUP (a registry, a compressed archive).
 int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop,
                          const struct tarn_repository_options *options,
-                         struct tarn_repository **repository,
-                         struct tarn_err *err) tarn_must_check;
+                         struct tarn_repository **repository, struct tarn_err *err) tarn_must_check;
 // All transfers and uploads must have ended (or been cancelled). A new layout that nothing was put
 // into goes away again.
 void tarn_repository_close(struct tarn_repository *repository);
@@ -123,10 +124,13 @@ int tarn_repository_put_manifest(struct tarn_repository *repository,
 
 // What a tag is to show. Everything that it names must be there already.
 struct tarn_publication {
+    // NULL: tarn holds entries of one-layer manifests, with the annotation dev.tarn.key, that are to be
+    // found again (TARN_READ_LAYERS) until the next publication under a tag; original is not looked at.
+    // An archive, which is written whole, keeps none.
     const char *tag;
     // The descriptor that old clients are to get: the source's manifest or index, untouched, or
     // with --replace Tarn's manifest. In a layout it is what carries the tag.
-    json_t *original; // borrowed
+    json_t *original;           // borrowed
     const void *original_bytes; // its document
     size_t original_length;
     // Tarn's entries for it, an array, possibly empty, each with artifactType, platform

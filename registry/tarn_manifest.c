@@ -52,9 +52,10 @@ static int parse_meta(const char *text, struct tarn_manifest_blob *blob, struct 
     return 0;
 }
 
-static int parse_blob(const struct tarn_descriptor *layer, struct tarn_manifest_blob *blob,
-                      struct tarn_err *err)
+int tarn_manifest_blob_parse(const struct tarn_descriptor *layer, struct tarn_manifest_blob *blob,
+                             struct tarn_err *err)
 {
+    *blob = (struct tarn_manifest_blob){ 0 };
     if (strcmp(layer->media_type, TARN_MEDIA_TARN_BLOB) != 0)
         return tarn_fail(err, -EUCLEAN, "media type %s where a Tarn blob belongs",
                          layer->media_type);
@@ -114,7 +115,7 @@ static int parse_layers(struct tarn_manifest *manifest, struct tarn_err *err)
             return parse_bootstrap(manifest, err);
         }
         struct tarn_manifest_blob *blob = &manifest->blobs[manifest->blob_count++];
-        ret = parse_blob(&layer, blob, err);
+        ret = tarn_manifest_blob_parse(&layer, blob, err);
         if (ret < 0)
             return tarn_wrap(err, ret, "layer %zu", i);
         if (!blob->foreign && manifest->chain_count + 1 < manifest->blob_count)

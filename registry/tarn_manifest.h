@@ -34,6 +34,10 @@ struct tarn_manifest {
 // True if the document says that it is a Tarn image (artifactType).
 bool tarn_manifest_is_tarn(const json_t *document);
 
+// Reads one layer that is a Tarn blob. -EUCLEAN or -ENOTSUP with the broken rule.
+int tarn_manifest_blob_parse(const struct tarn_descriptor *layer, struct tarn_manifest_blob *blob,
+                             struct tarn_err *err) tarn_must_check;
+
 // Reads the document in length bytes; what names it in errors. -EUCLEAN with the broken rule,
 // -ENOTSUP for another format version.
 int tarn_manifest_parse(const void *text, size_t length, const char *what,

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/cli_image.h"
+
+int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const char *platform,
+                        struct tarn_err *err)
+{
+    *image = (struct tarn_cli_image){ 0 };
+    struct tarn_platform wanted;
+    int ret = tarn_reference_parse(name, &image->reference, err);
+    if (ret < 0)
+        return ret;
+    if (image->reference.kind == TARN_REFERENCE_TAR || image->reference.kind == TARN_REFERENCE_DIR)
+        return tarn_fail(err, -EINVAL, "%s is no image; give oci:DIR:TAG or oci-archive:FILE:TAG",
+                         name);
+    ret = platform ? tarn_platform_parse(platform, &wanted, err)
+                   : tarn_platform_host(&wanted, err);
+    if (ret < 0)
+        return ret;
+    image->blocking = tarn_blocking_new(err);
+    if (!image->blocking)
+        return -ENOMEM;
+    const struct tarn_repository_options options = { 0 };
+    ret = tarn_blocking_open(image->blocking, &image->reference, &options, &image->repository, err);
+    if (ret < 0)
+        return ret;
+    const struct tarn_image_query query = tarn_image_query_of(&image->reference, &wanted);
+    ret = tarn_blocking_resolve(image->blocking, image->repository, &query, &image->list, err);
+    return ret < 0 ? tarn_wrap(err, ret, "%s", name) : 0;
+}
+
+bool tarn_cli_image_is_converted(const struct tarn_cli_image *image)
+{
+    return image->list.images[0].tarn.json;
+}
+
+int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err)
+{
+    const char *name = image->reference.text;
+    if (!tarn_cli_image_is_converted(image))
+        return tarn_fail(err, -EINVAL, "%s is not converted; do it with: tarn convert %s %s", name,
+                         name, name);
+    int ret = tarn_image_read_manifest(image->blocking, image->repository,
+                                       &image->list.images[0].tarn.digest, &image->manifest, err);
+    if (ret == 0)
+        ret = tarn_image_read_bootstrap(image->blocking, image->repository, &image->manifest,
+                                        &image->bootstrap_bytes, err);
+    if (ret == 0)
+        ret = tarn_bootstrap_open(image->bootstrap_bytes.data, image->bootstrap_bytes.length,
+                                  &image->bootstrap, err);
+    if (ret == 0 && image->bootstrap.chain_count != image->manifest.chain_count)
+        ret = tarn_fail(err, -EUCLEAN, "the manifest has %u layers, the bootstrap %u",
+                        image->manifest.chain_count, image->bootstrap.chain_count);
+    return ret < 0 ? tarn_wrap(err, ret, "%s", name) : 0;
+}
+
+void tarn_cli_image_release(struct tarn_cli_image *image)
+{
+    tarn_bootstrap_release(&image->bootstrap);
+    tarn_buf_release(&image->bootstrap_bytes);
+    tarn_manifest_release(&image->manifest);
+    tarn_image_list_release(&image->list);
+    tarn_repository_close(image->repository);
+    tarn_blocking_free(image->blocking);
+    tarn_reference_release(&image->reference);
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// An image that a command works on, opened by its name.
+#ifndef TARN_CLI_CLI_IMAGE_H
+#define TARN_CLI_CLI_IMAGE_H
+
+#include "format/bootstrap.h"
+#include "registry/image_reader.h"
+
+struct tarn_cli_image {
+    struct tarn_reference reference;
+    struct tarn_blocking *blocking;
+    struct tarn_repository *repository;
+    struct tarn_image_list list; // its first image is the one
+    // Once loaded:
+    struct tarn_manifest manifest;
+    struct tarn_buf bootstrap_bytes;
+    struct tarn_bootstrap bootstrap;
+};
+
+// Resolves a name. platform NULL: this host's. The release is right after a failure too.
+int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const char *platform,
+                        struct tarn_err *err) tarn_must_check;
+bool tarn_cli_image_is_converted(const struct tarn_cli_image *image);
+// Reads manifest and bootstrap of a converted image; -EINVAL for one that is not.
+int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err) tarn_must_check;
+void tarn_cli_image_release(struct tarn_cli_image *image);
+
+#endif

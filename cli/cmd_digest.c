@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <getopt.h>
+#include <string.h>
+
+#include "cli/cli_image.h"
+#include "cli/commands.h"
+#include "cli/usage.h"
+#include "converter/tree_digest.h"
+
+static const char usage[] =
+    "usage: tarn digest [--platform P] [--json] IMAGE\n"
+    "\n"
+    "Prints the tree digest: of an image, converted or not (oci:, oci-archive:), of a tar file\n"
+    "(tar:FILE) or of a directory (dir:PATH). Equal trees have equal digests.\n";
+
+static int digest_of(const char *name, const char *platform, struct tarn_digest *digest,
+                     struct tarn_err *err)
+{
+    struct tarn_reference reference;
+    int ret = tarn_reference_parse(name, &reference, err);
+    if (ret < 0)
+        return ret;
+    if (reference.kind == TARN_REFERENCE_TAR || reference.kind == TARN_REFERENCE_DIR) {
+        ret = tarn_tree_digest_path(&reference, digest, err);
+        tarn_reference_release(&reference);
+        return ret;
+    }
+    tarn_reference_release(&reference);
+    struct tarn_cli_image image;
+    ret = tarn_cli_image_open(&image, name, platform, err);
+    if (ret == 0)
+        ret = tarn_tree_digest_image(image.blocking, image.repository, &image.list.images[0],
+                                     digest, err);
+    tarn_cli_image_release(&image);
+    return ret;
+}
+
+int tarn_cmd_digest(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "platform", required_argument, NULL, 'p' },
+        { "json", no_argument, NULL, 'j' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    const char *platform = NULL;
+    bool json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'p')
+            platform = optarg;
+        else if (option == 'j')
+            json = true;
+        else
+            return tarn_cli_usage(usage, option == 'h' ? NULL : "tarn digest: see above");
+    }
+    if (argc - optind != 1)
+        return tarn_cli_usage(usage, "tarn digest takes one image");
+    struct tarn_err err = { 0 };
+    struct tarn_digest digest;
+    if (digest_of(argv[optind], platform, &digest, &err) < 0)
+        return tarn_cli_fail(&err);
+    char text[TARN_DIGEST_TEXT];
+    tarn_digest_format(&digest, text);
+    if (json)
+        return tarn_cli_print_json(json_pack("{s:s}", "tree_digest", text));
+    puts(text);
+    return tarn_cli_finish(TARN_EXIT_OK);
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/usage.h"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+};
+
+static const struct command commands[] = {
+    { "convert", tarn_cmd_convert, "make a Tarn image of an image, tar files or a directory" },
+    { "mount", tarn_cmd_mount, "mount an image on a directory" },
+    { "umount", tarn_cmd_umount, "unmount it" },
+    { "ps", tarn_cmd_ps, "list mounts" },
+    { "stats", tarn_cmd_stats, "show what the daemon did" },
+    { "ls", tarn_cmd_ls, "list files of an image" },
+    { "cat", tarn_cmd_cat, "print a file of an image" },
+    { "inspect", tarn_cmd_inspect, "show what an image is made of" },
+    { "check", tarn_cmd_check, "verify every byte of an image" },
+    { "digest", tarn_cmd_digest, "print the digest of a file tree" },
+    { "export", tarn_cmd_export, "give plain OCI layers back" },
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: tarn COMMAND [OPTION...] [ARGUMENT...]\n\ncommands:\n", out);
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].what);
+    fputs("\n`tarn COMMAND --help` explains one. Images: oci:DIR[:TAG], oci-archive:FILE[:TAG];\n"
+          "sources also tar:FILE and dir:PATH.\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return TARN_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("tarn %s\n", TARN_VERSION);
+        return tarn_cli_finish(TARN_EXIT_OK);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return tarn_cli_finish(TARN_EXIT_OK);
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "tarn: no command '%s'\n", argv[1]);
+    print_usage(stderr);
+    return TARN_EXIT_USAGE;
+}

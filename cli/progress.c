@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/progress.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { REDRAW_MS = 100, BAR_WIDTH = 24 };
+
+struct tarn_progress {
+    pthread_mutex_t lock; // guards everything
+    bool draws;
+    bool drawn; // a line stands on the terminal
+    uint64_t total;
+    uint64_t done;
+    double start;
+    double last_drawn;
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+struct tarn_progress *tarn_progress_new(bool quiet)
+{
+    struct tarn_progress *progress = calloc(1, sizeof *progress);
+    if (!progress)
+        return NULL;
+    pthread_mutex_init(&progress->lock, NULL);
+    progress->draws = !quiet && isatty(STDERR_FILENO);
+    progress->start = now();
+    return progress;
+}
+
+double tarn_progress_seconds(const struct tarn_progress *progress)
+{
+    return now() - progress->start;
+}
+
+// With the lock held.
+static void clear_line(struct tarn_progress *progress)
+{
+    if (progress->drawn)
+        fputs("\r\x1b[K", stderr);
+    progress->drawn = false;
+}
+
+void tarn_progress_free(struct tarn_progress *progress)
+{
+    if (!progress)
+        return;
+    clear_line(progress);
+    pthread_mutex_destroy(&progress->lock);
+    free(progress);
+}
+
+// With the lock held. Bytes are shown once, although the work counts them twice.
+static void draw(struct tarn_progress *progress, double time)
+{
+    const double share =
+        progress->total == 0 ? 0 : (double)progress->done / (double)progress->total;
+    const double seconds = time - progress->start;
+    char bar[BAR_WIDTH + 1];
+    for (int i = 0; i < BAR_WIDTH; i++)
+        bar[i] = i < share * BAR_WIDTH ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    const double bytes = (double)progress->done / 2;
+    fprintf(stderr, "\r[%s] %3.0f%%  %.1f of %.1f MB  %.1f MB/s", bar, share * 100, bytes / 1e6,
+            (double)progress->total / 2e6, seconds > 0 ? bytes / 1e6 / seconds : 0);
+    if (share > 0.02)
+        fprintf(stderr, "  %.0f s left", seconds / share - seconds);
+    fputs("\x1b[K", stderr);
+    fflush(stderr);
+    progress->drawn = true;
+    progress->last_drawn = time;
+}
+
+void tarn_progress_tell(void *context, enum tarn_convert_progress what, uint64_t bytes)
+{
+    struct tarn_progress *progress = context;
+    pthread_mutex_lock(&progress->lock);
+    if (what == TARN_CONVERT_TOTAL)
+        progress->total += bytes;
+    else
+        progress->done += bytes;
+    const double time = now();
+    if (progress->draws && time - progress->last_drawn > REDRAW_MS / 1e3)
+        draw(progress, time);
+    pthread_mutex_unlock(&progress->lock);
+}
+
+void tarn_progress_note(void *context, const char *text)
+{
+    struct tarn_progress *progress = context;
+    pthread_mutex_lock(&progress->lock);
+    clear_line(progress);
+    fprintf(stderr, "tarn: %s\n", text);
+    pthread_mutex_unlock(&progress->lock);
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "converter/blob_copy.h"
+
+enum { INDEX_DEPTH = 4 };
+
+struct piping {
+    const struct tarn_copy *copy;
+    struct tarn_upload *upload;
+    struct tarn_err *err;
+};
+
+static int on_data(void *context, const void *bytes, size_t length)
+{
+    const struct piping *piping = context;
+    return tarn_blocking_write(piping->copy->to_blocking, piping->upload, bytes, length,
+                               piping->err);
+}
+
+int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob,
+                   struct tarn_err *err)
+{
+    int ret = tarn_blocking_has_blob(copy->to_blocking, copy->to, blob, err);
+    if (ret != -ENOENT)
+        return ret;
+    struct tarn_err write_err = { 0 };
+    struct piping piping = { .copy = copy, .err = &write_err };
+    ret = tarn_repository_upload(copy->to, &piping.upload, err);
+    if (ret < 0)
+        return ret;
+    const struct tarn_read read = {
+        .kind = TARN_READ_BLOB,
+        .digest = blob->digest,
+        .size = blob->size,
+        .length = UINT64_MAX,
+        .context = &piping,
+        .data = on_data,
+    };
+    ret = tarn_blocking_read(copy->from_blocking, copy->from, &read, err);
+    if (ret == 0)
+        return tarn_blocking_commit(copy->to_blocking, piping.upload, blob, err);
+    tarn_upload_abort(piping.upload);
+    if (write_err.code && err)
+        *err = write_err;
+    return ret;
+}
+
+static int copy_descriptor(const struct tarn_copy *copy, const json_t *json, const char *what,
+                           struct tarn_err *err)
+{
+    struct tarn_descriptor descriptor;
+    const int ret = tarn_descriptor_parse(json, what, &descriptor, err);
+    if (ret < 0)
+        return ret;
+    const struct tarn_blob_id blob = { descriptor.digest, descriptor.size };
+    return tarn_copy_blob(copy, &blob, err);
+}
+
+static int copy_document(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
+                         struct tarn_buf *bytes, unsigned depth, struct tarn_err *err);
+
+static int copy_children(const struct tarn_copy *copy, const json_t *document, unsigned depth,
+                         struct tarn_err *err)
+{
+    size_t i;
+    json_t *child;
+    json_array_foreach(json_object_get(document, "manifests"), i, child)
+    {
+        tarn_autobuf struct tarn_buf bytes = { 0 };
+        struct tarn_descriptor descriptor;
+        int ret = tarn_descriptor_parse(child, "entry", &descriptor, err);
+        if (ret == 0)
+            ret = copy_document(copy, &descriptor, &bytes, depth + 1, err);
+        if (ret < 0)
+            return tarn_wrap(err, ret, "image %zu of the index", i);
+    }
+    const json_t *config = json_object_get(document, "config");
+    int ret = config ? copy_descriptor(copy, config, "config", err) : 0;
+    json_array_foreach(json_object_get(document, "layers"), i, child)
+    {
+        if (ret == 0)
+            ret = copy_descriptor(copy, child, "layer", err);
+    }
+    return ret;
+}
+
+static int copy_document(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
+                         struct tarn_buf *bytes, unsigned depth, struct tarn_err *err)
+{
+    if (depth > INDEX_DEPTH)
+        return tarn_fail(err, -EUCLEAN, "indexes are nested more than %d deep", INDEX_DEPTH);
+    const struct tarn_read read = { .kind = TARN_READ_MANIFEST, .digest = descriptor->digest };
+    int ret = tarn_blocking_read_buf(copy->from_blocking, copy->from, &read, bytes, err);
+    if (ret < 0)
+        return ret;
+    tarn_autojson json_t *document =
+        tarn_json_parse(bytes->data, bytes->length, "the original's manifest", err);
+    if (!document)
+        return -EUCLEAN;
+    ret = copy_children(copy, document, depth, err);
+    if (ret < 0)
+        return ret;
+    const struct tarn_manifest_bytes manifest = { descriptor->media_type, bytes->data,
+                                                  bytes->length };
+    return tarn_blocking_put_manifest(copy->to_blocking, copy->to, &manifest, err);
+}
+
+int tarn_copy_image(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
+                    struct tarn_buf *bytes, struct tarn_err *err)
+{
+    return copy_document(copy, descriptor, bytes, 0, err);
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies what a destination lacks of an image: blobs, and manifests byte for byte.
+#ifndef TARN_CONVERTER_BLOB_COPY_H
+#define TARN_CONVERTER_BLOB_COPY_H
+
+#include "registry/blocking.h"
+
+struct tarn_copy {
+    struct tarn_blocking *from_blocking;
+    struct tarn_repository *from;
+    struct tarn_blocking *to_blocking;
+    struct tarn_repository *to;
+};
+
+// One blob, unless it is there already. Checked against its digest on the way.
+int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob,
+                   struct tarn_err *err) tarn_must_check;
+
+// A plain image: config and layers of its manifest, then the manifest itself. An index: all images
+// that it lists, then the index. Appends the document's bytes to bytes.
+int tarn_copy_image(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
+                    struct tarn_buf *bytes, struct tarn_err *err) tarn_must_check;
+
+#endif

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/fd_socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+union control {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+ssize_t tarn_socket_send(int fd, const void *data, size_t length, int descriptor)
+{
+    struct iovec part = { .iov_len = length };
+    memcpy(&part.iov_base, &data, sizeof data);
+    union control control = { 0 };
+    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+    if (descriptor >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof descriptor);
+        memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+    }
+    ssize_t n;
+    do
+        n = sendmsg(fd, &message, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static void take_descriptor(struct msghdr *message, int *descriptor)
+{
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
+         header = CMSG_NXTHDR(message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+            header->cmsg_len != CMSG_LEN(sizeof *descriptor))
+            continue;
+        if (*descriptor >= 0)
+            close(*descriptor);
+        memcpy(descriptor, CMSG_DATA(header), sizeof *descriptor);
+    }
+}
+
+ssize_t tarn_socket_receive(int fd, void *data, size_t length, int *descriptor)
+{
+    struct iovec part = { .iov_base = data, .iov_len = length };
+    union control control = { 0 };
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof control.bytes,
+    };
+    ssize_t n;
+    do
+        n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    take_descriptor(&message, descriptor);
+    return n;
+}

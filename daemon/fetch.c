@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/fetch_internal.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "base/log.h"
+
+struct tarn_fetch *tarn_fetch_new(const struct tarn_fetch_options *options, struct tarn_err *err)
+{
+    struct tarn_fetch *fetch = calloc(1, sizeof *fetch);
+    struct tarn_map *runs = tarn_map_new();
+    if (!fetch || !runs) {
+        free(fetch);
+        tarn_map_free(runs);
+        tarn_fail(err, -ENOMEM, "out of memory starting the fetch engine");
+        return NULL;
+    }
+    fetch->options = *options;
+    fetch->runs = runs;
+    pthread_mutex_init(&fetch->lock, NULL);
+    return fetch;
+}
+
+void tarn_fetch_free(struct tarn_fetch *fetch)
+{
+    if (!fetch)
+        return;
+    for (unsigned i = 0; i < fetch->decoder_count; i++)
+        tarn_decoder_free(fetch->decoders[i]);
+    pthread_mutex_destroy(&fetch->lock);
+    tarn_map_free(fetch->runs);
+    free(fetch->queued);
+    free(fetch);
+}
+
+bool tarn_fetch_busy(const struct tarn_fetch *fetch)
+{
+    return tarn_map_count(fetch->runs) > 0 || fetch->transfers > 0 || fetch->failed;
+}
+
+void tarn_fetch_log(struct tarn_fetch *fetch, const char *format, ...)
+{
+    enum { LINES_PER_SECOND = 20 };
+    const uint64_t second = uv_hrtime() / 1000000000;
+    if (second != fetch->log_second) {
+        fetch->log_second = second;
+        fetch->log_lines = 0;
+    }
+    if (++fetch->log_lines > LINES_PER_SECOND)
+        return;
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    tarn_log(TARN_LOG_ERROR, "%s", text);
+}
+
+// --- runs ------------------------------------------------------------------------------------
+
+struct run_key {
+    const struct tarn_data_file *file;
+    uint32_t file_row;
+};
+
+static uint64_t hash_key(const struct run_key *key)
+{
+    uint64_t x = (uint64_t)key->file->number << 32 | key->file_row;
+    x ^= x >> 33;
+    x *= UINT64_C(0xff51afd7ed558ccd);
+    return x ^ x >> 33;
+}
+
+static bool equal_key(const void *key, const void *value)
+{
+    const struct run_key *wanted = key;
+    const struct tarn_fetch_run *run = value;
+    return run->file == wanted->file && run->file_row == wanted->file_row;
+}
+
+// The run in work that holds the row, or a new one. NULL when out of memory.
+static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch, struct tarn_node_image *image,
+                                      uint32_t blob, uint32_t row)
+{
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_run_rows rows = tarn_node_image_run(image, blob, row);
+    const struct run_key key = {
+        image->files[blob],
+        rows.first - tarn_tables_blob(tables, blob).first_row,
+    };
+    const uint64_t hash = hash_key(&key);
+    struct tarn_fetch_run *run = tarn_map_get(fetch->runs, hash, &key, equal_key);
+    if (run)
+        return run;
+    run = calloc(1, sizeof *run + rows.count * sizeof run->items[0]);
+    if (!run || tarn_map_add(fetch->runs, hash, run) < 0) {
+        free(run);
+        return NULL;
+    }
+    run->fetch = fetch;
+    run->image = image;
+    tarn_node_image_ref(image);
+    run->blob = blob;
+    run->file = image->files[blob];
+    run->rows = rows;
+    run->file_row = key.file_row;
+    run->hash = hash;
+    for (uint32_t i = 0; i <= rows.count; i++)
+        run->addresses[i] = tarn_tables_address(tables, rows.first + i);
+    for (uint32_t i = 0; i < rows.count; i++)
+        run->items[i].run = run;
+    run->shape = (struct tarn_run_shape){ run->addresses, rows.count };
+    return run;
+}
+
+void tarn_run_hold(struct tarn_fetch_run *run)
+{
+    run->holds++;
+}
+
+void tarn_run_release(struct tarn_fetch_run *run)
+{
+    if (--run->holds > 0)
+        return;
+    for (uint32_t i = 0; i < run->rows.count; i++)
+        if (run->items[i].state != TARN_ROW_IDLE)
+            return;
+    struct tarn_fetch *fetch = run->fetch;
+    if (run->buffer) {
+        fetch->memory -= (uint64_t)(run->addresses[run->rows.count] - run->addresses[0]);
+        free(run->buffer);
+    }
+    tarn_map_remove(fetch->runs, run->hash, run);
+    tarn_node_image_unref(run->image);
+    free(run);
+}
+
+uint64_t tarn_run_local(const struct tarn_fetch_run *run)
+{
+    uint64_t local = run->decoding ? 0 : run->in_buffer;
+    for (uint32_t i = 0; i < run->rows.count; i++)
+        if (tarn_data_file_verified(run->file, run->file_row + i))
+            local |= tarn_run_bit(i);
+    return local;
+}
+
+void tarn_run_drop_stored(struct tarn_fetch_run *run, uint32_t index)
+{
+    struct tarn_fetch_row *row = &run->items[index];
+    if (!row->stored)
+        return;
+    const struct tarn_location location =
+        tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + index);
+    run->fetch->memory -= location.stored_length;
+    free(row->stored);
+    row->stored = NULL;
+}
+
+// --- outcomes --------------------------------------------------------------------------------
+
+// A want of another image gets a try of its own: only its source may have the right bytes.
+static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
+                            struct tarn_fetch_waiter *waiter)
+{
+    if (waiter->image == run->image || waiter->retried)
+        return false;
+    struct tarn_node_image *image = waiter->image;
+    for (uint32_t b = 0; b < image->bootstrap.tables.blob_count; b++) {
+        if (image->files[b] != run->file)
+            continue;
+        const uint32_t row = tarn_tables_blob(&image->bootstrap.tables, b).first_row +
+                             run->file_row + index;
+        waiter->retried = true;
+        if (!tarn_fetch_want(run->fetch, image, b, row, TARN_FETCH_CHUNK, waiter))
+            return true;
+        waiter->wake(waiter, 0, NULL);
+        return true;
+    }
+    return false;
+}
+
+void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
+                     const struct tarn_chunk_bytes *bytes)
+{
+    struct tarn_fetch_row *row = &run->items[index];
+    struct tarn_fetch_waiter *waiter = row->first;
+    row->first = NULL;
+    row->last = NULL;
+    row->state = TARN_ROW_IDLE;
+    row->range = NULL;
+    row->no_copy = false;
+    row->tries = 0;
+    tarn_run_drop_stored(run, index);
+    tarn_run_hold(run);
+    while (waiter) {
+        struct tarn_fetch_waiter *next = waiter->next;
+        if (status == -ENOMEM) { // perhaps from within the waiter's own want
+            waiter->next = run->fetch->failed;
+            run->fetch->failed = waiter;
+        } else if (status >= 0 || !retry_elsewhere(run, index, waiter)) {
+            waiter->wake(waiter, status, bytes);
+        }
+        waiter = next;
+    }
+    tarn_run_release(run);
+}
+
+void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status)
+{
+    const uint64_t local = tarn_run_local(run) & ~tarn_run_bit(index);
+    uint64_t failed = tarn_run_bit(index);
+    for (uint32_t i = index + 1; i < run->rows.count; i++) {
+        const enum tarn_row_state state = run->items[i].state;
+        const bool open = state == TARN_ROW_QUEUED || state == TARN_ROW_FETCHING ||
+                          state == TARN_ROW_FETCHED;
+        if (open && tarn_plan_needed(&run->shape, local, tarn_run_bit(i)) & tarn_run_bit(index))
+            failed |= tarn_run_bit(i);
+    }
+    tarn_run_hold(run);
+    // States first: a waiter that is woken may want a row of this run again.
+    for (uint32_t i = 0; i < run->rows.count; i++)
+        if (failed >> i & 1) {
+            run->items[i].state = TARN_ROW_IDLE;
+            run->items[i].range = NULL;
+            tarn_run_drop_stored(run, i);
+        }
+    for (uint32_t i = 0; i < run->rows.count; i++)
+        if (failed >> i & 1 && run->items[i].state == TARN_ROW_IDLE)
+            tarn_run_finish(run, i, status, NULL);
+    tarn_run_release(run);
+}
+
+// --- starting ----------------------------------------------------------------------------------
+
+void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
+{
+    struct tarn_fetch *fetch = run->fetch;
+    struct tarn_fetch_row *row = &run->items[index];
+    if (!row->listed) {
+        if (fetch->queued_count == fetch->queued_capacity) {
+            const size_t capacity = fetch->queued_capacity ? fetch->queued_capacity * 2 : 256;
+            struct tarn_fetch_entry *queued =
+                reallocarray(fetch->queued, capacity, sizeof *queued);
+            if (!queued) {
+                tarn_run_fail(run, index, -ENOMEM);
+                return;
+            }
+            fetch->queued = queued;
+            fetch->queued_capacity = capacity;
+        }
+        fetch->queued[fetch->queued_count++] = (struct tarn_fetch_entry){ run, index };
+        tarn_run_hold(run);
+        row->listed = true;
+    }
+    row->state = TARN_ROW_QUEUED;
+    const uint64_t needed =
+        tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
+    for (uint32_t i = index; i-- > 0;)
+        if (needed >> i & 1 && run->items[i].state == TARN_ROW_IDLE)
+            tarn_run_start(run, i);
+}
+
+// The row that a reference names is there now, or cannot be had.
+static void target_done(struct tarn_fetch_waiter *waiter, int status,
+                        const struct tarn_chunk_bytes *bytes)
+{
+    struct tarn_fetch_row *row =
+        (struct tarn_fetch_row *)((char *)waiter - offsetof(struct tarn_fetch_row, target));
+    struct tarn_fetch_run *run = row->run;
+    const uint32_t index = (uint32_t)(row - run->items);
+    tarn_run_hold(run);
+    if (status < 0) {
+        tarn_run_finish(run, index, status, NULL);
+    } else if (bytes) {
+        const struct tarn_chunk_bytes mine = { run->addresses[index], bytes->length, bytes->data };
+        tarn_run_finish(run, index, 0, &mine);
+    } else {
+        const struct tarn_tables *tables = &run->image->bootstrap.tables;
+        const struct tarn_location location =
+            tarn_tables_location(tables, run->rows.first + index);
+        const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
+        const struct tarn_chunk_place place = {
+            run->image->files[location.blob],
+            tarn_tables_find(tables, &blob, location.address) - blob.first_row,
+        };
+        if (tarn_run_copy_local(run, index, &place) < 0)
+            tarn_run_finish(run, index, -ENOMEM, NULL);
+    }
+    tarn_run_release(run);
+}
+
+static void start_reference(struct tarn_fetch_run *run, uint32_t index,
+                            const struct tarn_location *location)
+{
+    const struct tarn_tables *tables = &run->image->bootstrap.tables;
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, location->blob);
+    const uint32_t target = tarn_tables_find(tables, &blob, location->address);
+    struct tarn_fetch_row *row = &run->items[index];
+    row->state = TARN_ROW_TARGET;
+    row->target = (struct tarn_fetch_waiter){ .wake = target_done };
+    if (tarn_fetch_want(run->fetch, run->image, location->blob, target, TARN_FETCH_CHUNK,
+                        &row->target))
+        target_done(&row->target, 0, NULL);
+}
+
+void tarn_run_start(struct tarn_fetch_run *run, uint32_t index)
+{
+    const uint32_t file_row = run->file_row + index;
+    struct tarn_fetch_row *row = &run->items[index];
+    if (tarn_data_file_written(run->file, file_row) && tarn_run_check_local(run, index) == 0)
+        return;
+    struct tarn_chunk_place place;
+    if (!row->no_copy &&
+        tarn_store_find(run->fetch->options.store,
+                        tarn_rows_digest_at(&run->file->rows, file_row),
+                        tarn_run_length(run, index), run->file, &place) &&
+        tarn_run_copy_local(run, index, &place) == 0)
+        return;
+    const struct tarn_location location =
+        tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + index);
+    if (location.kind == TARN_LOCATION_REFERENCE)
+        start_reference(run, index, &location);
+    else
+        tarn_run_enqueue(run, index);
+}
+
+static void add_waiter(struct tarn_fetch_row *row, struct tarn_fetch_waiter *waiter)
+{
+    waiter->next = NULL;
+    if (row->last)
+        row->last->next = waiter;
+    else
+        row->first = waiter;
+    row->last = waiter;
+}
+
+bool tarn_fetch_want(struct tarn_fetch *fetch, struct tarn_node_image *image, uint32_t blob,
+                     uint32_t row, enum tarn_fetch_extent extent,
+                     struct tarn_fetch_waiter *waiter)
+{
+    const uint32_t file_row = row - tarn_tables_blob(&image->bootstrap.tables, blob).first_row;
+    const bool local = tarn_data_file_verified(image->files[blob], file_row);
+    if (local && extent == TARN_FETCH_CHUNK)
+        return true;
+    if (waiter)
+        waiter->image = image;
+    struct tarn_fetch_run *run = get_run(fetch, image, blob, row);
+    if (!run) {
+        if (waiter && !local) {
+            waiter->next = fetch->failed;
+            fetch->failed = waiter;
+        }
+        return local;
+    }
+    tarn_run_hold(run);
+    const uint32_t index = row - (tarn_tables_blob(&image->bootstrap.tables, blob).first_row +
+                                  run->file_row);
+    if (!local) {
+        if (waiter)
+            add_waiter(&run->items[index], waiter);
+        if (run->items[index].state == TARN_ROW_IDLE)
+            tarn_run_start(run, index);
+    }
+    for (uint32_t i = 0; extent == TARN_FETCH_RUN && i < run->rows.count; i++)
+        if (run->items[i].state == TARN_ROW_IDLE &&
+            !tarn_data_file_verified(run->file, run->file_row + i))
+            tarn_run_start(run, i);
+    tarn_run_release(run);
+    return local;
+}
+
+void tarn_fetch_flush(struct tarn_fetch *fetch)
+{
+    do {
+        while (fetch->failed) {
+            struct tarn_fetch_waiter *waiter = fetch->failed;
+            fetch->failed = waiter->next;
+            waiter->wake(waiter, -ENOMEM, NULL);
+        }
+        tarn_fetch_start_ranges(fetch);
+    } while (fetch->failed || fetch->queued_count > 0);
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// An image that is open on the node: its bootstrap, mapped and verified, the data file of each of its
+// blobs, and the repository that they come from. Mounts of one image share it.
+#ifndef TARN_DAEMON_NODE_IMAGE_H
+#define TARN_DAEMON_NODE_IMAGE_H
+
+#include "daemon/counters.h"
+#include "daemon/fetch_plan.h"
+#include "daemon/store.h"
+#include "format/bootstrap.h"
+#include "registry/repository.h"
+#include "registry/tarn_manifest.h"
+
+struct tarn_node_image {
+    char *name; // as the first mount named it, for messages
+    struct tarn_digest digest; // of the bootstrap
+    struct tarn_bootstrap bootstrap;
+    struct tarn_data_file **files; // for each blob; borrowed from the store
+    struct tarn_repository *repository; // owned; used on the loop's thread only
+    struct tarn_counters counters;
+    struct tarn_cursors cursors; // of its readers; the loop's thread only
+
+    // private
+    struct tarn_store_bytes bytes;
+    uint64_t references; // the loop's thread only
+};
+
+// Takes over bytes and repository (in any case). Verifies bootstrap and tree and compares its blobs
+// with the manifest's. -EUCLEAN names the rule that is broken, with its offset. Blocks, any thread.
+struct tarn_node_image_source {
+    const char *name;
+    const struct tarn_manifest *manifest;
+    struct tarn_store_bytes bytes;
+    struct tarn_repository *repository;
+};
+int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source *source,
+                         struct tarn_node_image **image, struct tarn_err *err) tarn_must_check;
+
+// On the loop's thread. The last unref closes the repository.
+void tarn_node_image_ref(struct tarn_node_image *image);
+void tarn_node_image_unref(struct tarn_node_image *image);
+
+// The rows of a run, which is what is decoded together (docs/format.md, section 5). A reference is a
+// run of its own.
+enum { TARN_RUN_ROWS_MAX = 64 };
+struct tarn_run_rows {
+    uint32_t first; // row of the image's tables
+    uint32_t count; // at most TARN_RUN_ROWS_MAX
+};
+struct tarn_run_rows tarn_node_image_run(const struct tarn_node_image *image, uint32_t blob,
+                                         uint32_t row);
+
+#endif

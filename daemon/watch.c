@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/watch.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include "daemon/mountinfo.h"
+
+enum { TICK_MS = 1000, PAUSE_MS = 20 };
+
+struct tarn_watch {
+    struct tarn_watch_options options;
+    pthread_t thread;
+    int mounts; // /proc/self/mountinfo, for its events
+    int event;  // an eventfd: 1 look now; STOP
+    _Atomic bool stop;
+};
+
+// The live slots that were not seen yet, ascending.
+struct missing {
+    uint32_t *numbers;
+    size_t count;
+};
+
+static void collect(const struct tarn_watch *watch, struct missing *missing)
+{
+    struct tarn_slots *slots = watch->options.slots;
+    struct tarn_slot *slot;
+    uint32_t next = 1;
+    size_t capacity = 0;
+    *missing = (struct missing){ 0 };
+    while ((slot = tarn_slots_next(slots, next))) {
+        next = slot->number + 1;
+        const bool live = tarn_slots_state(slots, slot) == TARN_SLOT_LIVE;
+        const uint32_t number = slot->number;
+        tarn_slot_put(slot);
+        if (!live)
+            continue;
+        if (missing->count == capacity) {
+            capacity = capacity ? capacity * 2 : 64;
+            uint32_t *numbers = reallocarray(missing->numbers, capacity, sizeof *numbers);
+            if (!numbers)
+                return; // the others at the next tick
+            missing->numbers = numbers;
+        }
+        missing->numbers[missing->count++] = number;
+    }
+}
+
+static void seen(struct missing *missing, uint32_t number)
+{
+    for (size_t i = 0; i < missing->count; i++)
+        if (missing->numbers[i] == number) {
+            missing->numbers[i] = missing->numbers[--missing->count];
+            return;
+        }
+}
+
+// Strikes out what a mount table shows. False if it could not be read.
+static bool look(const struct tarn_watch *watch, int pid, struct missing *missing)
+{
+    tarn_cleanup(tarn_buf_release) struct tarn_buf text = { 0 };
+    if (tarn_mountinfo_read(pid, &text) < 0)
+        return false;
+    char *cursor = (char *)text.data;
+    struct tarn_mountinfo info;
+    while (tarn_mountinfo_next(&cursor, &info))
+        if (info.major == watch->options.major && info.minor == watch->options.minor)
+            seen(missing, tarn_mountinfo_slot(info.root));
+    return true;
+}
+
+static bool is_new(struct tarn_buf *namespaces, uint64_t inode)
+{
+    for (size_t i = 0; i < namespaces->length; i += sizeof inode)
+        if (memcmp(namespaces->data + i, &inode, sizeof inode) == 0)
+            return false;
+    // Without memory a namespace is looked at again.
+    return tarn_buf_append(namespaces, &inode, sizeof inode) <= 0;
+}
+
+// Looks into the mount namespaces of all processes. False if /proc cannot be read.
+static bool look_everywhere(const struct tarn_watch *watch, struct missing *missing)
+{
+    DIR *processes = opendir("/proc");
+    if (!processes)
+        return false;
+    tarn_cleanup(tarn_buf_release) struct tarn_buf namespaces = { 0 };
+    struct stat st;
+    if (stat("/proc/self/ns/mnt", &st) == 0)
+        (void)is_new(&namespaces, st.st_ino);
+    const struct dirent *entry;
+    while (missing->count > 0 && (entry = readdir(processes))) {
+        const int pid = atoi(entry->d_name);
+        if (pid <= 0)
+            continue;
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/ns/mnt", pid);
+        if (stat(path, &st) < 0 || !is_new(&namespaces, st.st_ino))
+            continue;
+        // A process that ended meanwhile may not have been the namespace's last.
+        if (!look(watch, pid, missing))
+            namespaces.length -= sizeof(uint64_t);
+    }
+    closedir(processes);
+    return true;
+}
+
+static void tick(struct tarn_watch *watch)
+{
+    struct missing missing;
+    collect(watch, &missing);
+    bool known = missing.count > 0 && look(watch, 0, &missing);
+    if (known && missing.count > 0)
+        known = look_everywhere(watch, &missing);
+    for (size_t i = 0; known && i < missing.count; i++)
+        if (tarn_slots_set_gone(watch->options.slots, missing.numbers[i]))
+            tarn_connection_forget_slot(watch->options.connection, missing.numbers[i]);
+    free(missing.numbers);
+}
+
+static void *run(void *argument)
+{
+    struct tarn_watch *watch = argument;
+    struct pollfd events[2] = {
+        { .fd = watch->event, .events = POLLIN },
+        { .fd = watch->mounts, .events = POLLPRI },
+    };
+    while (!atomic_load(&watch->stop)) {
+        const int timeout = tarn_slots_count(watch->options.slots) > 0 ? TICK_MS : -1;
+        const int n = poll(events, 2, timeout);
+        eventfd_t value;
+        if (n > 0 && events[0].revents && eventfd_read(watch->event, &value) < 0)
+            continue;
+        tick(watch);
+        // Many changes in a row are one change.
+        poll(events, 1, PAUSE_MS);
+    }
+    return NULL;
+}
+
+static void free_watch(struct tarn_watch *watch)
+{
+    if (watch->event >= 0)
+        close(watch->event);
+    if (watch->mounts >= 0)
+        close(watch->mounts);
+    free(watch);
+}
+
+int tarn_watch_start(const struct tarn_watch_options *options, struct tarn_watch **watch,
+                     struct tarn_err *err)
+{
+    struct tarn_watch *started = calloc(1, sizeof *started);
+    if (!started)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    started->options = *options;
+    started->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    started->event = eventfd(0, EFD_CLOEXEC);
+    int ret = started->mounts < 0 || started->event < 0 ? -errno : 0;
+    if (ret == 0)
+        ret = -pthread_create(&started->thread, NULL, run, started);
+    if (ret < 0) {
+        free_watch(started);
+        return tarn_fail_errno(err, ret, "cannot watch the mounts (is /proc mounted?)");
+    }
+    *watch = started;
+    return 0;
+}
+
+void tarn_watch_kick(struct tarn_watch *watch)
+{
+    // Fails only when the counter is at its end, and then the thread wakes anyhow.
+    if (eventfd_write(watch->event, 1) < 0)
+        return;
+}
+
+void tarn_watch_stop(struct tarn_watch *watch)
+{
+    if (!watch)
+        return;
+    atomic_store(&watch->stop, true);
+    tarn_watch_kick(watch);
+    pthread_join(watch->thread, NULL);
+    free_watch(watch);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of a converted image, read from its repository and checked against their digests. For
+// programs that wait (blocking.h).
+#ifndef TARN_REGISTRY_IMAGE_READER_H
+#define TARN_REGISTRY_IMAGE_READER_H
+
+#include "registry/blocking.h"
+#include "registry/tarn_manifest.h"
+
+enum { TARN_BOOTSTRAP_LIMIT_MB = 4096 };
+
+// A manifest or config by descriptor, as JSON; NULL on failure. what names it in errors.
+json_t *tarn_image_read_json(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                             const struct tarn_descriptor *descriptor, const char *what,
+                             struct tarn_err *err);
+
+// Reads and parses a Tarn manifest. To be released by tarn_manifest_release().
+int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                             const struct tarn_digest *digest, struct tarn_manifest *manifest,
+                             struct tarn_err *err) tarn_must_check;
+
+// Appends the raw bootstrap to out, which must be empty. -EIO for a wrong digest, -EUCLEAN.
+int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                              const struct tarn_manifest *manifest, struct tarn_buf *out,
+                              struct tarn_err *err) tarn_must_check;
+
+// Appends the bytes of a blob's layer metadata to out, which must be empty. -EIO for a wrong digest.
+int tarn_image_read_metadata(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                             const struct tarn_manifest_blob *blob, struct tarn_buf *out,
+                             struct tarn_err *err) tarn_must_check;
+
+#endif

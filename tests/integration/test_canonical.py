@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Equal trees have equal digests, equal layers equal bytes, whoever makes them."""
+import json
+import random
+
+import corner_cases
+import images
+import oci_layout
+import pytest
+import random_layers
+from reader.image import Image
+from tars import Tar
+
+# Of the fixed input below. They change only when the format or libzstd does.
+GOLDEN_TREE = ""
+GOLDEN_BOOTSTRAP = ""
+GOLDEN_BLOBS = {}
+
+
+def digest(tarn, name):
+    return tarn("digest", name).text.split()[0]
+
+
+def convert_tar(tarn, tar, directory, *options):
+    directory.mkdir(exist_ok=True)
+    (directory / "layer.tar").write_bytes(bytes(tar))
+    tarn("convert", "--quiet", *options, f"tar:{directory}/layer.tar", f"oci:{directory}/out:t")
+    return f"oci:{directory}/out:t"
+
+
+def filled(tar, order=None, dots=False):
+    """The same tree in another order, with the hard links' roles as the order has them."""
+    files = [b"%02d" % i for i in range(40)]
+    if order is not None:
+        random.Random(order).shuffle(files)
+    prefix = b"./" if dots else b""
+    for name in files:
+        tar.add(b"d/" + name, data=corner_cases.noise(20000, int(name)), uid=1000, mtime=3)
+    links = [b"d/link", b"a-link", b"z-link"]
+    if order is not None:
+        random.Random(order).shuffle(links)
+    tar.add(links[0], data=b"linked", mode=0o640, mtime=4)
+    for name in links[1:]:
+        tar.hard_link(name, prefix + links[0], mode=0o640, mtime=4)
+    tar.directory(b"d", mode=0o750, mtime=5)
+    tar.directory(b"", mode=0o755, mtime=6)
+    return tar
+
+
+def test_order_and_format_do_not_count(tarn, tmp_path):
+    wanted = None
+    for number, tar in enumerate((
+            filled(Tar()), filled(Tar(), 1), filled(Tar(), 2), filled(Tar("gnu")),
+            filled(Tar("ustar"), 3), filled(Tar("pax", b"./"), 4, True))):
+        name = convert_tar(tarn, tar, tmp_path / str(number))
+        found = digest(tarn, name)
+        assert found == (wanted or found), f"tar {number}"
+        wanted = found
+        read = Image(name)
+        facts = [b.digest for b in read.bootstrap.blobs], read.manifest.bootstrap_digest
+        assert facts == (first := facts if number == 0 else first), f"tar {number}: other bytes"
+
+
+def test_threads_do_not_count(image, tarn, tmp_path):
+    facts = []
+    for threads in (1, 2, 8):
+        out = f"oci:{tmp_path}/{threads}:t"
+        tarn("convert", "--quiet", "--threads", threads, image.source, out)
+        read = Image(out, verify=False)
+        facts.append(([blob.digest for blob in read.bootstrap.blobs],
+                      read.manifest.bootstrap_digest, read.descriptor["digest"]))
+    assert facts[0] == facts[1] == facts[2]
+    again = [blob.digest for blob in image.read.bootstrap.blobs]
+    assert facts[0][0] == again
+
+
+@pytest.mark.threads
+def test_threads_on_small_layers(tarn, tmp_path):
+    oci_layout.LayoutBuilder(tmp_path / "source").image(random_layers.layers(5) * 2)
+    for threads in (1, 4):
+        tarn("convert", "--quiet", "--threads", threads, f"oci:{tmp_path}/source:latest",
+             f"oci:{tmp_path}/{threads}:t")
+    one, four = (Image(f"oci:{tmp_path}/{n}:t").descriptor for n in (1, 4))
+    assert one["digest"] == four["digest"]
+
+
+def test_compression_of_the_source_does_not_count(tarn, tmp_path):
+    layers, found = random_layers.layers(8), set()
+    for number, compression in enumerate(oci_layout.COMPRESS):
+        oci_layout.LayoutBuilder(tmp_path / f"s{number}").image(layers, compression=compression)
+        tarn("convert", "--quiet", f"oci:{tmp_path}/s{number}:latest",
+             f"oci:{tmp_path}/o{number}:t")
+        read = Image(f"oci:{tmp_path}/o{number}:t")
+        found.add((read.manifest.bootstrap_digest, *(b.layer.digest for b in read.blobs)))
+    assert len(found) == 1
+
+
+def test_where_does_not_count(tarn, tmp_path, monkeypatch):
+    """Another directory, time zone, umask, locale."""
+    layers = random_layers.layers(9)
+    found = set()
+    for number, env in enumerate(({}, {"TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": "/nowhere"})):
+        source = tmp_path / ("x" * 50 * (number + 1)) / "s"
+        oci_layout.LayoutBuilder(source).image(layers)
+        tarn("convert", "--quiet", f"oci:{source}:latest", f"oci:{tmp_path}/{number}:t", env=env,
+             umask=0o077 if number else 0o022)
+        found.add(Image(f"oci:{tmp_path}/{number}:t").descriptor["digest"])
+    assert len(found) == 1
+
+
+def test_a_second_run_takes_what_is_there(corner, tarn, tmp_path):
+    images.copy_layout(corner.layout, tmp_path / "out")
+    before = images.file_digests(tmp_path / "out")
+    summary = tarn.json("convert", corner.source, f"oci:{tmp_path}/out:latest")
+    after = images.file_digests(tmp_path / "out")
+    assert before == after
+    assert json.dumps(summary)
+
+
+def test_without_reuse_the_bytes_are_the_same(corner, tarn, tmp_path):
+    images.copy_layout(corner.layout, tmp_path / "out")
+    before = images.file_digests(tmp_path / "out")
+    tarn("convert", "--no-reuse", corner.source, f"oci:{tmp_path}/out:latest")
+    assert before == images.file_digests(tmp_path / "out")
+
+
+def golden_layers():
+    one, two = Tar(), Tar()
+    one.directory(b"", mode=0o755, mtime=1)
+    one.directory(b"etc", mtime=2)
+    one.add(b"etc/passwd", data=b"root:x:0:0::/:/bin/sh\n", mtime=3, nsec=4,
+            xattrs={b"user.x": b"y"})
+    one.add(b"noise", data=corner_cases.noise(500000, 1), mode=0o755, uid=70000, mtime=5)
+    one.add(b"zeros", data=bytes(600000) + b"end", mtime=-6)
+    one.symlink(b"etc/link", b"passwd", mtime=7)
+    two.whiteout(b"noise")
+    two.add(b"noise-2", data=corner_cases.noise(500000, 1)[1:] + b"end", mtime=8)
+    two.hard_link(b"etc/passwd-", b"etc/passwd", mode=0o600, mtime=9)
+    return [one, two]
+
+
+def test_golden_digests(tarn, tmp_path):
+    oci_layout.LayoutBuilder(tmp_path / "source").image(golden_layers())
+    tarn("convert", "--quiet", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
+    read = Image(f"oci:{tmp_path}/out:t")
+    assert digest(tarn, f"oci:{tmp_path}/out:t") == GOLDEN_TREE
+    assert read.manifest.tree_digest == GOLDEN_TREE
+    version = read.layers[0].libzstd
+    if version in GOLDEN_BLOBS:
+        assert [blob.layer.digest for blob in read.blobs] == GOLDEN_BLOBS[version]
+        assert read.manifest.bootstrap_digest == GOLDEN_BOOTSTRAP

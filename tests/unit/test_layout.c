@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "tests/support/repository_fixture.h"
+
+#define SHA_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+#define LAYOUT_FILE "{\"imageLayoutVersion\":\"1.0.0\"}"
+
+static int setup(void **state)
+{
+    struct tarn_test_place *place = malloc(sizeof *place);
+    tarn_test_place_init(place);
+    *state = place;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    tarn_test_place_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void contains(const char *text, const char *words)
+{
+    if (!strstr(text, words))
+        fail_msg("want '%s' in '%s'", words, text);
+}
+
+static void mode_is(const char *path, mode_t want)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        fail_msg("%s is not there", path);
+    if ((st.st_mode & 07777) != want)
+        fail_msg("%s: want mode %o, got %o", path, want, st.st_mode & 07777);
+}
+
+static void test_new_layout(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_blob_id blob;
+    const mode_t before = umask(022);
+    tarn_test_place_open(place, "oci", "new/layout", true);
+    assert_false(tarn_test_exists(tarn_test_place_path(place, "new")));
+    tarn_test_put_blob(place, "abc", &blob);
+    tarn_autofree char *marker =
+        tarn_test_read_file(tarn_test_place_path(place, "new/layout/oci-layout"), NULL);
+    tarn_autofree char *index =
+        tarn_test_read_file(tarn_test_place_path(place, "new/layout/index.json"), NULL);
+    tarn_autofree char *bytes =
+        tarn_test_read_file(tarn_test_place_path(place, "new/layout/blobs/sha256/" SHA_ABC), NULL);
+    assert_string_equal(marker, LAYOUT_FILE);
+    assert_string_equal(index, "{\"manifests\":[],\"mediaType\":\"" TARN_MEDIA_OCI_INDEX
+                               "\",\"schemaVersion\":2}");
+    assert_string_equal(bytes, "abc");
+    mode_is(tarn_test_place_path(place, "new/layout"), 0755);
+    mode_is(tarn_test_place_path(place, "new/layout/blobs/sha256"), 0755);
+    mode_is(tarn_test_place_path(place, "new/layout/index.json"), 0644);
+    mode_is(tarn_test_place_path(place, "new/layout/blobs/sha256/" SHA_ABC), 0644);
+    tarn_repository_close(tarn_steal(place->repository));
+    assert_true(tarn_test_exists(tarn_test_place_path(place, "new/layout/blobs/sha256/" SHA_ABC)));
+    umask(before);
+}
+
+// A layout that nothing was put into goes away again, but for a directory that was there before.
+static void test_unused_layout(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_upload *upload;
+    struct tarn_err err;
+    assert_int_equal(mkdir(tarn_test_place_path(place, "there"), 0755), 0);
+    static const char *const names[] = { "there", "new" };
+    for (int i = 0; i < 2; i++) {
+        tarn_test_place_open(place, "oci", names[i], true);
+        assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
+        assert_int_equal(tarn_blocking_write(place->blocking, upload, "abc", 3, &err), 0);
+        assert_true(tarn_test_exists(
+            tarn_test_place_path(place, i ? "new/oci-layout" : "there/oci-layout")));
+        tarn_upload_abort(upload);
+        tarn_repository_close(tarn_steal(place->repository));
+        // The abort is under way still; freeing the loop waits for it.
+        tarn_blocking_free(place->blocking);
+        place->blocking = tarn_blocking_new(NULL);
+        assert_false(tarn_test_exists(tarn_test_place_path(place, i ? "new" : "there/oci-layout")));
+    }
+    assert_true(tarn_test_exists(tarn_test_place_path(place, "there")));
+    assert_int_equal(rmdir(tarn_test_place_path(place, "there")), 0); // and is empty
+}
+
+static void test_refused(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_err err;
+    assert_int_equal(tarn_test_place_refused(place, "oci", "none", false, &err), -ENOENT);
+    contains(err.text, "/none: no such directory");
+
+    assert_int_equal(mkdir(tarn_test_place_path(place, "full"), 0755), 0);
+    assert_int_equal(tarn_test_place_refused(place, "oci", "full", false, &err), -EINVAL);
+    contains(err.text, "no file 'oci-layout'");
+    tarn_test_write_file(tarn_test_place_path(place, "full/letter"), "x", 1);
+    assert_int_equal(tarn_test_place_refused(place, "oci", "full", true, &err), -ENOTEMPTY);
+    contains(err.text, "it holds 'letter'");
+
+    assert_int_equal(tarn_test_place_refused(place, "oci", "full/letter", false, &err), -ENOTDIR);
+    contains(err.text, "full/letter");
+
+    tarn_test_write_file(tarn_test_place_path(place, "full/oci-layout"), "{}", 2);
+    assert_int_equal(tarn_test_place_refused(place, "oci", "full", false, &err), -ENOTSUP);
+    contains(err.text, "imageLayoutVersion");
+    tarn_test_write_file(tarn_test_place_path(place, "full/oci-layout"), "x", 1);
+    assert_int_equal(tarn_test_place_refused(place, "oci", "full", false, &err), -EUCLEAN);
+    contains(err.text, "oci-layout");
+
+    assert_int_equal(tarn_test_place_refused(place, "tar", "x", false, &err), -EINVAL);
+    contains(err.text, "holds no images");
+}
+
+static void test_registry_refused(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_reference reference;
+    struct tarn_err err;
+    assert_int_equal(tarn_reference_parse("h.io/a:1", &reference, &err), 0);
+    assert_int_equal(
+        tarn_blocking_open(place->blocking, &reference, NULL, &place->repository, &err), -ENOTSUP);
+    assert_string_equal(err.text,
+                        "docker://h.io/a: registries are not supported yet; copy the image "
+                        "into a layout: skopeo copy docker://h.io/a:1 oci:DIR:1");
+    tarn_reference_release(&reference);
+}
+
+// --- reading ------------------------------------------------------------------------------------------
+
+enum { BIG = 3 * 256 * 1024 + 777 };
+
+static char *pattern(size_t length)
+{
+    char *bytes = malloc(length);
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (char)(i * 7 + i / 251);
+    return bytes;
+}
+
+static struct tarn_blob_id put_big(struct tarn_test_place *place)
+{
+    struct tarn_blob_id blob;
+    struct tarn_err err;
+    struct tarn_buf buf = { .data = (uint8_t *)pattern(BIG), .length = BIG, .capacity = BIG };
+    if (tarn_blocking_put_blob(place->blocking, place->repository, &buf, &blob, &err) < 0)
+        fail_msg("%s", err.text);
+    tarn_buf_release(&buf);
+    return blob;
+}
+
+static void test_ranges(void **state)
+{
+    static const struct {
+        uint64_t offset;
+        uint64_t length;
+        int code;
+    } cases[] = {
+        { 0, UINT64_MAX, 0 },
+        { 0, BIG, 0 },
+        { 0, 0, 0 },
+        { 0, 1, 0 },
+        { 1, BIG - 1, 0 },
+        { BIG - 1, 1, 0 },
+        { BIG, 0, 0 },
+        { BIG, UINT64_MAX, 0 },
+        { 1000, UINT64_MAX, 0 },
+        { 262143, 262146, 0 },
+        { BIG, 1, -EUCLEAN },
+        { 0, BIG + 1, -EUCLEAN },
+        { BIG + 1, 0, -EUCLEAN },
+        { BIG + 1, UINT64_MAX, -EUCLEAN },
+        { UINT64_MAX, 5, -EUCLEAN },
+        { 5, UINT64_MAX - 1, -EUCLEAN },
+    };
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    const struct tarn_blob_id blob = put_big(place);
+    tarn_autofree char *bytes = pattern(BIG);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct tarn_read read = {
+            .kind = TARN_READ_BLOB,
+            .digest = blob.digest,
+            .size = BIG,
+            .offset = cases[i].offset,
+            .length = cases[i].length,
+        };
+        struct tarn_err err = { 0 };
+        tarn_autobuf struct tarn_buf buf = { 0 };
+        const int ret =
+            tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err);
+        if (ret != cases[i].code)
+            fail_msg("case %zu: want %d, got %d %s", i, cases[i].code, ret, err.text);
+        if (ret < 0) {
+            contains(err.text, "past its end, it has 787209 bytes");
+            continue;
+        }
+        const uint64_t want =
+            cases[i].length == UINT64_MAX ? BIG - cases[i].offset : cases[i].length;
+        if (buf.length != want || (want && memcmp(buf.data, bytes + cases[i].offset, want) != 0))
+            fail_msg("case %zu: want %llu right bytes, got %zu", i, (unsigned long long)want,
+                     buf.length);
+    }
+}
+
+// Damages the blob's file and reads it whole and in part.
+static void test_damaged(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_err err = { 0 };
+    char name[128] = "layout/blobs/sha256/";
+    tarn_autobuf struct tarn_buf buf = { 0 };
+    tarn_test_place_open(place, "oci", "layout", true);
+    const struct tarn_blob_id blob = put_big(place);
+    tarn_digest_format_hex(&blob.digest, name + strlen(name));
+    tarn_autofree char *bytes = tarn_test_read_file(tarn_test_place_path(place, name), NULL);
+    bytes[BIG - 5] ^= 1;
+    tarn_test_write_file(tarn_test_place_path(place, name), bytes, BIG);
+
+    struct tarn_read read = {
+        .kind = TARN_READ_BLOB, .digest = blob.digest, .size = BIG, .length = UINT64_MAX
+    };
+    assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
+                     -EIO);
+    contains(err.text, "content has digest sha256:");
+    contains(err.text, "the file is damaged; copy the image again");
+    contains(err.text, place->directory);
+    assert_int_equal(buf.length, 0);
+    read.length = BIG - 1;
+    assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
+                     0);
+    read.kind = TARN_READ_MANIFEST;
+    assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
+                     -EIO);
+    contains(err.text, "manifest sha256:");
+
+    tarn_test_write_file(tarn_test_place_path(place, name), bytes, BIG - 1);
+    read.kind = TARN_READ_BLOB;
+    read.length = UINT64_MAX;
+    assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
+                     -EIO);
+    contains(err.text, "it has 787208 bytes and not 787209");
+
+    assert_int_equal(unlink(tarn_test_place_path(place, name)), 0);
+    assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
+                     -ENOENT);
+    contains(err.text, "copy the image again");
+    assert_int_equal(tarn_blocking_has_blob(place->blocking, place->repository, &blob, &err),
+                     -ENOENT);
+}
+
+static void test_empty_blob(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_blob_id blob;
+    struct tarn_err err;
+    tarn_autobuf struct tarn_buf buf = { 0 };
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_test_put_blob(place, "", &blob);
+    const struct tarn_read read = { .kind = TARN_READ_BLOB,
+                                    .digest = blob.digest,
+                                    .length = UINT64_MAX };
+    assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
+                     0);
+    assert_int_equal(buf.length, 0);
+    assert_int_equal(tarn_blocking_has_blob(place->blocking, place->repository, &blob, &err), 0);
+}
+
+// --- callbacks ----------------------------------------------------------------------------------------
+
+struct watch {
+    struct tarn_transfer *transfer;
+    size_t pieces;
+    size_t largest;
+    size_t cancel_at; // the piece to cancel within; 0: never
+    int give_up;      // what data() returns
+    unsigned done;
+    int status;
+};
+
+static int watch_data(void *context, const void *bytes, size_t length)
+{
+    struct watch *watch = context;
+    (void)bytes;
+    watch->pieces++;
+    if (length > watch->largest)
+        watch->largest = length;
+    if (watch->pieces == watch->cancel_at)
+        tarn_transfer_cancel(watch->transfer);
+    return watch->give_up;
+}
+
+static void watch_done(void *context, int status, const struct tarn_err *err)
+{
+    struct watch *watch = context;
+    (void)err;
+    watch->done++;
+    watch->status = status;
+}
+
+static void start(struct tarn_test_place *place, const struct tarn_blob_id *blob,
+                  struct watch *watch)
+{
+    const struct tarn_read read = {
+        .kind = TARN_READ_BLOB,
+        .digest = blob->digest,
+        .length = UINT64_MAX,
+        .context = watch,
+        .data = watch_data,
+        .done = watch_done,
+    };
+    assert_int_equal(tarn_repository_read(place->repository, &read, &watch->transfer, NULL), 0);
+    assert_int_equal(watch->pieces + watch->done, 0); // nothing before the call has returned
+}
+
+static void test_callbacks(void **state)
+{
+    struct tarn_test_place *place = *state;
+    uv_loop_t loop;
+    struct tarn_reference reference;
+    tarn_test_place_open(place, "oci", "layout", true);
+    const struct tarn_blob_id blob = put_big(place);
+    tarn_repository_close(tarn_steal(place->repository));
+    tarn_autofree char *text = tarn_asprintf("oci:%s/layout", place->directory);
+    assert_int_equal(tarn_reference_parse(text, &reference, NULL), 0);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(tarn_repository_open(&reference, &loop, NULL, &place->repository, NULL), 0);
+    tarn_reference_release(&reference);
+
+    struct watch whole = { 0 };
+    struct watch given_up = { .give_up = -EPIPE };
+    struct watch inside = { .cancel_at = 2 };
+    struct watch at_once = { 0 };
+    start(place, &blob, &whole);
+    start(place, &blob, &given_up);
+    start(place, &blob, &inside);
+    start(place, &blob, &at_once);
+    tarn_transfer_cancel(at_once.transfer);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(whole.pieces, 4);
+    assert_int_equal(whole.largest, 256 * 1024);
+    assert_int_equal(whole.done, 1);
+    assert_int_equal(whole.status, 0);
+    assert_int_equal(given_up.pieces, 1);
+    assert_int_equal(given_up.done, 1);
+    assert_int_equal(given_up.status, -EPIPE);
+    assert_int_equal(inside.pieces, 2);
+    assert_int_equal(inside.done, 0);
+    assert_int_equal(at_once.pieces + at_once.done, 0);
+
+    // Cancelled at every moment of the loop's life, and closed while work is under way.
+    for (int turns = 0; turns < 8; turns++) {
+        struct watch watch = { 0 };
+        start(place, &blob, &watch);
+        for (int i = 0; i < turns && watch.done == 0; i++)
+            uv_run(&loop, UV_RUN_ONCE);
+        if (watch.done)
+            break;
+        tarn_transfer_cancel(watch.transfer);
+    }
+    tarn_repository_close(tarn_steal(place->repository));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+// --- uploads ------------------------------------------------------------------------------------------
+
+static void test_upload_mismatch(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_upload *upload;
+    struct tarn_err err;
+    struct tarn_blob_id blob = { .size = 3 };
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_sha256("abc", 3, &blob.digest);
+    assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
+    assert_int_equal(tarn_blocking_write(place->blocking, upload, "abd", 3, &err), 0);
+    assert_int_equal(tarn_blocking_commit(place->blocking, upload, &blob, &err), -EIO);
+    contains(err.text, "were written as blob sha256:" SHA_ABC);
+    assert_int_equal(tarn_blocking_has_blob(place->blocking, place->repository, &blob, &err),
+                     -ENOENT);
+    assert_false(tarn_test_exists(tarn_test_place_path(place, "layout/blobs/sha256/" SHA_ABC)));
+}
+
+static void upload_abc(struct tarn_test_place *place)
+{
+    struct tarn_upload *upload;
+    struct tarn_err err;
+    struct tarn_blob_id blob = { .size = 3 };
+    tarn_sha256("abc", 3, &blob.digest);
+    assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
+    assert_int_equal(tarn_blocking_write(place->blocking, upload, "a", 1, &err), 0);
+    assert_int_equal(tarn_blocking_write(place->blocking, upload, "", 0, &err), 0);
+    assert_int_equal(tarn_blocking_write(place->blocking, upload, "bc", 2, &err), 0);
+    if (tarn_blocking_commit(place->blocking, upload, &blob, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+// A blob of the right size stays, a cut one is replaced.
+static void test_upload_again(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct stat first;
+    struct stat second;
+    tarn_test_place_open(place, "oci", "layout", true);
+    const char *path = tarn_test_place_path(place, "layout/blobs/sha256/" SHA_ABC);
+    upload_abc(place);
+    assert_int_equal(stat(path, &first), 0);
+    upload_abc(place);
+    assert_int_equal(stat(path, &second), 0);
+    assert_int_equal(first.st_ino, second.st_ino);
+    tarn_test_write_file(path, "ab", 2);
+    upload_abc(place);
+    tarn_autofree char *bytes = tarn_test_read_file(path, NULL);
+    assert_string_equal(bytes, "abc");
+}
+
+// A full disk is told by name and leaves nothing. RLIMIT_FSIZE would send a signal; a tmpfs needs root.
+static void test_disk_full(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_upload *upload;
+    struct tarn_err err = { 0 };
+    tarn_autofree char *command =
+        tarn_asprintf("mkdir %s/small && mount -t tmpfs -o size=512k tmpfs %s/small 2>/dev/null",
+                      place->directory, place->directory);
+    if (system(command) != 0)
+        skip();
+    tarn_test_place_open(place, "oci", "small/layout", true);
+    tarn_autofree char *bytes = pattern(BIG);
+    assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
+    const int ret = tarn_blocking_write(place->blocking, upload, bytes, BIG, &err);
+    const int again = tarn_blocking_write(place->blocking, upload, bytes, 1, NULL);
+    tarn_upload_abort(upload);
+    tarn_repository_close(tarn_steal(place->repository));
+    tarn_blocking_free(place->blocking);
+    place->blocking = tarn_blocking_new(NULL);
+    const bool exists = tarn_test_exists(tarn_test_place_path(place, "small/layout"));
+    tarn_autofree char *undo = tarn_asprintf("umount %s/small", place->directory);
+    assert_int_equal(system(undo), 0);
+    assert_int_equal(ret, -ENOSPC);
+    assert_int_equal(again, -ENOSPC);
+    contains(err.text, "small/layout: cannot write a blob: No space left on device");
+    assert_false(exists);
+}
+
+// --- publishing -----------------------------------------------------------------------------------
+
+static void index_is(struct tarn_test_place *place, const char *want)
+{
+    tarn_autofree char *text =
+        tarn_test_read_file(tarn_test_place_path(place, "layout/index.json"), NULL);
+    if (strcmp(text, want) != 0)
+        fail_msg("index.json:\nwant %s\ngot  %s", want, text);
+}
+
+static void test_publish_bytes(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_err err;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *original = tarn_test_put_image(place, "one");
+    json_object_set_new(original, "annotations", json_pack("{s:s}", "kept", "yes"));
+    json_object_set_new(original, "x", json_integer(7));
+    tarn_autojson json_t *tarn = json_pack("[o]", tarn_test_put_tarn(place, original, "t1"));
+    if (tarn_test_publish(place, "v 1/ä@+", original, tarn, &err) < 0)
+        fail_msg("%s", err.text);
+    const char *own = tarn_json_string(original, "digest");
+    const char *entry = tarn_json_string(json_array_get(tarn, 0), "digest");
+    tarn_autofree char *want = tarn_asprintf(
+        "{\"manifests\":[{\"annotations\":{\"kept\":\"yes\",\"" TARN_ANNOTATION_REF_NAME
+        "\":\"v 1/ä@+\"},\"digest\":\"%s\",\"mediaType\":\"" TARN_MEDIA_OCI_MANIFEST
+        "\",\"size\":%d,\"x\":7},{\"annotations\":{\"dev.tarn.platform\":\"linux/amd64\","
+        "\"dev.tarn.subject\":\"%s\"},\"artifactType\":\"" TARN_ARTIFACT_TYPE
+        "\",\"digest\":\"%s\",\"mediaType\":\"" TARN_MEDIA_OCI_MANIFEST
+        "\",\"platform\":{\"architecture\":\"unknown\",\"os\":\"unknown\"},\"size\":%d}],"
+        "\"mediaType\":\"" TARN_MEDIA_OCI_INDEX "\",\"schemaVersion\":2}",
+        own, (int)tarn_json_u64(original, "size", 0), own, entry,
+        (int)tarn_json_u64(json_array_get(tarn, 0), "size", 0));
+    index_is(place, want);
+    // The caller's own were not changed.
+    assert_null(tarn_oci_annotation(original, TARN_ANNOTATION_REF_NAME));
+    // The same again changes nothing.
+    assert_int_equal(tarn_test_publish(place, "v 1/ä@+", original, tarn, &err), 0);
+    index_is(place, want);
+
+    tarn_autojson json_t *listing = tarn_test_read_tag(place, "v 1/ä@+", &err);
+    assert_non_null(listing);
+    tarn_autofree char *got = tarn_json_dump(listing);
+    tarn_autofree char *expected =
+        tarn_asprintf("{\"manifests\":[{\"annotations\":{\"kept\":\"yes\"},\"digest\":\"%s\","
+                      "\"mediaType\":\"" TARN_MEDIA_OCI_MANIFEST "\",\"size\":%d,\"x\":7},%s",
+                      own, (int)tarn_json_u64(original, "size", 0),
+                      strstr(want, "{\"annotations\":{\"dev.tarn.platform"));
+    assert_string_equal(got, expected);
+}
+
+static void test_publish_missing(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_err err;
+    struct tarn_digest digest;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_sha256("abc", 3, &digest);
+    tarn_autojson json_t *original = tarn_descriptor_json(TARN_MEDIA_OCI_MANIFEST, &digest, 3);
+    assert_int_equal(tarn_test_publish(place, "x", original, NULL, &err), -ENOENT);
+    contains(err.text, "cannot publish: blob sha256:" SHA_ABC);
+    tarn_autojson json_t *there = tarn_test_put_image(place, "one");
+    assert_int_equal(tarn_test_publish(place, "", there, NULL, &err), -EINVAL);
+    contains(err.text, "tag");
+    assert_int_equal(tarn_test_publish(place, "\xff", there, NULL, &err), -EINVAL);
+    tarn_autojson json_t *listing = tarn_test_read_tag(place, "x", &err);
+    assert_null(listing);
+    contains(err.text, "no tag 'x'; it has no tags");
+}
+
+static void test_untagged(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_err err;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *none = tarn_test_read_tag(place, NULL, &err);
+    assert_null(none); // the layout is not there yet
+    tarn_autojson json_t *one = tarn_test_put_image(place, "one");
+    tarn_autojson json_t *tarn = json_pack("[o]", tarn_test_put_tarn(place, one, "t1"));
+    assert_int_equal(tarn_test_publish(place, "a", one, tarn, &err), 0);
+    tarn_autojson json_t *only = tarn_test_read_tag(place, NULL, &err);
+    assert_int_equal(json_array_size(json_object_get(only, "manifests")), 2);
+    tarn_autojson json_t *two = tarn_test_put_image(place, "two");
+    assert_int_equal(tarn_test_publish(place, "b", two, NULL, &err), 0);
+    tarn_autojson json_t *refused = tarn_test_read_tag(place, NULL, &err);
+    assert_null(refused);
+    contains(err.text, "2 images and no tag 'latest': name one; its tags are a, b");
+    assert_int_equal(tarn_test_publish(place, "latest", two, NULL, &err), 0);
+    tarn_autojson json_t *latest = tarn_test_read_tag(place, NULL, &err);
+    assert_string_equal(
+        tarn_json_string(json_array_get(json_object_get(latest, "manifests"), 0), "digest"),
+        tarn_json_string(two, "digest"));
+}
+
+// Several processes publish into one new layout; no tag may be lost.
+static void test_concurrent(void **state)
+{
+    enum { WRITERS = 6, TAGS = 8 };
+    struct tarn_test_place *place = *state;
+    pid_t pids[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        pids[i] = fork();
+        assert_true(pids[i] >= 0);
+        if (pids[i] > 0)
+            continue;
+        // libuv's threads do not survive a fork: the child starts with a loop of its own.
+        place->blocking = tarn_blocking_new(NULL);
+        tarn_test_place_open(place, "oci", "layout", true);
+        int ret = 0;
+        for (int j = 0; ret == 0 && j < TAGS; j++) {
+            char tag[32];
+            snprintf(tag, sizeof tag, "t%d-%d", i, j);
+            tarn_autojson json_t *image = tarn_test_put_image(place, tag);
+            tarn_autojson json_t *tarn = json_pack("[o]", tarn_test_put_tarn(place, image, "t"));
+            ret = tarn_test_publish(place, tag, image, tarn, NULL);
+        }
+        tarn_repository_close(place->repository);
+        _exit(ret < 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    tarn_test_place_open(place, "oci", "layout", false);
+    for (int i = 0; i < WRITERS * TAGS; i++) {
+        char tag[32];
+        struct tarn_err err;
+        snprintf(tag, sizeof tag, "t%d-%d", i / TAGS, i % TAGS);
+        tarn_autojson json_t *listing = tarn_test_read_tag(place, tag, &err);
+        if (!listing)
+            fail_msg("%s", err.text);
+        assert_int_equal(json_array_size(json_object_get(listing, "manifests")), 2);
+    }
+}
+
+// --- finding images -------------------------------------------------------------------------------
+
+static json_t *child(struct tarn_test_place *place, const char *seed, const char *architecture)
+{
+    json_t *image = tarn_test_put_image(place, seed);
+    json_object_set_new(image, "platform",
+                        json_pack("{s:s, s:s}", "os", "linux", "architecture", architecture));
+    return image;
+}
+
+static int resolve(struct tarn_test_place *place, const struct tarn_image_query *query,
+                   struct tarn_image_list *list, struct tarn_err *err)
+{
+    return tarn_blocking_resolve(place->blocking, place->repository, query, list, err);
+}
+
+static void digest_is(const struct tarn_descriptor *got, const json_t *want)
+{
+    char text[TARN_DIGEST_TEXT] = "(none)";
+    if (got->json)
+        tarn_digest_format(&got->digest, text);
+    assert_string_equal(text, want ? tarn_json_string(want, "digest") : "(none)");
+}
+
+static void test_resolve_index(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_image_list list;
+    struct tarn_err err;
+    struct tarn_platform arm;
+    struct tarn_platform s390;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *amd64 = child(place, "amd", "amd64");
+    tarn_autojson json_t *arm64 = child(place, "arm", "arm64");
+    tarn_autojson json_t *inner = json_pack("{s:i, s:s, s:[O]}", "schemaVersion", 2, "mediaType",
+                                            TARN_MEDIA_OCI_INDEX, "manifests", arm64);
+    tarn_autojson json_t *nested = tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, inner);
+    tarn_autojson json_t *attestation = child(place, "att", "unknown");
+    json_object_set_new(json_object_get(attestation, "platform"), "os", json_string("unknown"));
+    tarn_autojson json_t *outer =
+        json_pack("{s:i, s:s, s:[O, O, O]}", "schemaVersion", 2, "mediaType", TARN_MEDIA_OCI_INDEX,
+                  "manifests", amd64, attestation, nested);
+    tarn_autojson json_t *index = tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, outer);
+    tarn_autojson json_t *entry = tarn_test_put_tarn(place, arm64, "tarn");
+    tarn_autojson json_t *tarn = json_pack("[O]", entry);
+    assert_int_equal(tarn_test_publish(place, "multi", index, tarn, &err), 0);
+
+    assert_int_equal(tarn_platform_parse("linux/arm64", &arm, &err), 0);
+    assert_int_equal(tarn_platform_parse("linux/s390x", &s390, &err), 0);
+    struct tarn_image_query query = { .tag = "multi", .platform = &arm };
+    if (resolve(place, &query, &list, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(list.count, 1);
+    digest_is(&list.index, index);
+    digest_is(&list.images[0].original, arm64);
+    digest_is(&list.images[0].tarn, entry);
+    tarn_image_list_release(&list);
+
+    query.platform = NULL;
+    assert_int_equal(resolve(place, &query, &list, &err), 0);
+    assert_int_equal(list.count, 2);
+    digest_is(&list.images[0].original, amd64);
+    digest_is(&list.images[0].tarn, NULL);
+    digest_is(&list.images[1].original, arm64);
+    digest_is(&list.images[1].tarn, entry);
+    tarn_image_list_release(&list);
+
+    query.platform = &s390;
+    assert_int_equal(resolve(place, &query, &list, &err), -ENOENT);
+    contains(err.text, "layout:multi: no image for platform linux/s390x; there are: linux/amd64, "
+                       "linux/arm64");
+
+    // By digest: of the index, and of the manifest itself.
+    struct tarn_descriptor descriptor;
+    assert_int_equal(tarn_descriptor_parse(index, "", &descriptor, &err), 0);
+    query = (struct tarn_image_query){ .digest = &descriptor.digest };
+    assert_int_equal(resolve(place, &query, &list, &err), 0);
+    assert_int_equal(list.count, 2);
+    digest_is(&list.images[0].tarn, NULL);
+    digest_is(&list.images[1].tarn, entry);
+    tarn_image_list_release(&list);
+    assert_int_equal(tarn_descriptor_parse(arm64, "", &descriptor, &err), 0);
+    query.platform = &s390; // a single manifest serves any platform
+    assert_int_equal(resolve(place, &query, &list, &err), 0);
+    digest_is(&list.index, NULL);
+    digest_is(&list.images[0].original, arm64);
+    digest_is(&list.images[0].tarn, entry);
+    tarn_image_list_release(&list);
+}
+
+// Tarn's manifest under a tag of its own.
+static void test_resolve_replaced(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_image_list list;
+    struct tarn_err err;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *image = tarn_test_put_image(place, "one");
+    tarn_autojson json_t *full = tarn_test_put_tarn(place, image, "tarn");
+    tarn_autojson json_t *bare = json_deep_copy(full);
+    json_object_del(bare, "annotations");
+    json_object_del(bare, "artifactType"); // as after a copy by another tool
+    json_t *const forms[] = { full, bare };
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tarn_test_publish(place, "plain", forms[i], NULL, &err), 0);
+        const struct tarn_image_query query = { .tag = "plain" };
+        if (resolve(place, &query, &list, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(list.count, 1);
+        digest_is(&list.images[0].original, NULL);
+        digest_is(&list.images[0].tarn, full);
+        tarn_image_list_release(&list);
+    }
+}
+
+static void test_resolve_deep(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_image_list list;
+    struct tarn_err err;
+    tarn_test_place_open(place, "oci", "layout", true);
+    json_t *top = child(place, "amd", "amd64");
+    for (int depth = 1; depth <= 6; depth++) {
+        tarn_autojson json_t *document =
+            json_pack("{s:i, s:s, s:[o]}", "schemaVersion", 2, "mediaType", TARN_MEDIA_DOCKER_LIST,
+                      "manifests", top);
+        top = tarn_test_put_document(place, TARN_MEDIA_DOCKER_LIST, document);
+        assert_int_equal(tarn_test_publish(place, "deep", top, NULL, &err), 0);
+        const struct tarn_image_query query = { .tag = "deep" };
+        const int ret = resolve(place, &query, &list, &err);
+        const int want = depth <= 4 ? 0 : -EUCLEAN;
+        if (ret != want)
+            fail_msg("depth %d: want %d, got %d %s", depth, want, ret, err.text);
+        tarn_image_list_release(&list);
+    }
+    json_decref(top);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        // First, because it forks, and libuv's threads do not survive that.
+        cmocka_unit_test_setup_teardown(test_concurrent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_new_layout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unused_layout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_registry_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_empty_blob, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_callbacks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_upload_mismatch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_upload_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_publish_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_publish_missing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_untagged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolve_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolve_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolve_deep, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
