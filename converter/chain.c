@@ -121,6 +121,23 @@ static int index_chunks(struct tarn_chain *chain, const struct tarn_tables *tabl
     return 0;
 }
 
+// What a conversion of the layer would have counted.
+static struct tarn_blob_statistics count_rows(const struct tarn_tables *tables, uint32_t own)
+{
+    struct tarn_blob_statistics statistics = { 0 };
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, own);
+    for (uint32_t row = blob.first_row; row + 1 < blob.first_row + blob.row_count; row++) {
+        const struct tarn_location location = tarn_tables_location(tables, row);
+        statistics.chunks++;
+        statistics.runs += location.kind == TARN_LOCATION_STORED && location.run_start;
+        if (location.kind != TARN_LOCATION_REFERENCE)
+            continue;
+        statistics.references++;
+        statistics.reference_bytes += tarn_tables_length(tables, row);
+    }
+    return statistics;
+}
+
 int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata *metadata,
                      struct tarn_err *err)
 {
@@ -130,6 +147,7 @@ int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata 
     if (copy_tables(&metadata->tables, &layer->tables) < 0 ||
         index_chunks(chain, &metadata->tables, chain->count) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory for chunk tables");
+    layer->statistics = count_rows(&metadata->tables, chain->count);
     layer->reused = true;
     return 0;
 }
@@ -156,6 +174,13 @@ int tarn_chain_bootstrap(struct tarn_chain *chain, struct tarn_buf *out, struct 
     }
     const int ret = tarn_bootstrap_build(layers, chain->count, chain->merged, out, err);
     return ret < 0 ? tarn_wrap(err, ret, "bootstrap") : 0;
+}
+
+void tarn_chain_drop_trees(struct tarn_chain *chain)
+{
+    tarn_placed_contents_free(tarn_steal(chain->placed));
+    tarn_tree_free(tarn_steal(chain->merged));
+    tarn_chunk_index_free(tarn_steal(chain->chunks));
 }
 
 static bool has_record(const struct tarn_blob_record *records, uint32_t count,

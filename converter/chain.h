@@ -51,6 +51,9 @@ int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata 
 int tarn_chain_bootstrap(struct tarn_chain *chain, struct tarn_buf *out,
                          struct tarn_err *err) tarn_must_check;
 
+// Frees what only converting layers and building the bootstrap needs.
+void tarn_chain_drop_trees(struct tarn_chain *chain);
+
 // The foreign blobs that the layers refer to, by first reference: the caller frees *records.
 int tarn_chain_foreign(const struct tarn_chain *chain, struct tarn_blob_record **records,
                        uint32_t *count) tarn_must_check;

@@ -406,6 +406,7 @@ static int put_bootstrap(const struct tarn_image_job *job, struct tarn_chain *ch
     int ret = tarn_chain_bootstrap(chain, &bootstrap, err);
     if (ret < 0)
         return ret;
+    tarn_chain_drop_trees(chain);
     tarn_sha256(bootstrap.data, bootstrap.length, &parts->bootstrap_digest);
     ret = tarn_bootstrap_layer_write(bootstrap.data, bootstrap.length, &layer,
                                      &parts->bootstrap_layer_diff_id, err);

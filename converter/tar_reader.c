@@ -96,21 +96,23 @@ static int wrap(const struct tarn_tar_reader *reader, int ret, struct tarn_err *
     return tarn_wrap(err, ret, "tar: byte %" PRIu64, reader->header_offset);
 }
 
-// The next whole block, or NULL until more input comes. Sets *used.
-static const uint8_t *take_block(struct tarn_tar_reader *reader, const uint8_t *bytes,
-                                 size_t length, size_t *used)
+// Sets *block to the next whole block. False until more input comes. Sets *used.
+static bool take_block(struct tarn_tar_reader *reader, const uint8_t *bytes, size_t length,
+                       size_t *used, const uint8_t **block)
 {
     if (reader->have == 0 && length >= TARN_TAR_BLOCK) {
         *used = TARN_TAR_BLOCK;
-        return bytes;
+        *block = bytes;
+        return true;
     }
     *used = tarn_min_u64(length, TARN_TAR_BLOCK - reader->have);
     memcpy(reader->block + reader->have, bytes, *used);
     reader->have += *used;
     if (reader->have < TARN_TAR_BLOCK)
-        return NULL;
+        return false;
     reader->have = 0;
-    return reader->block;
+    *block = reader->block;
+    return true;
 }
 
 static uint64_t padding_of(uint64_t size)
@@ -357,9 +359,10 @@ static int header_block(struct tarn_tar_reader *reader, const uint8_t *block, st
 static int step_block(struct tarn_tar_reader *reader, const uint8_t *bytes, size_t length,
                       size_t *used, struct tarn_err *err)
 {
-    const uint8_t *block = take_block(reader, bytes, length, used);
+    const uint8_t *block;
+    const bool whole = take_block(reader, bytes, length, used, &block);
     reader->offset += *used;
-    if (!block)
+    if (!whole)
         return 0;
     if (reader->state == STATE_OLD_SPARSE)
         return old_sparse_block(reader, block, true, err);

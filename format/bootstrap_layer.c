@@ -3,6 +3,7 @@
 // written: no tar parser stands between registry and mount.
 #include "format/bootstrap_layer.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <zstd.h>
 
@@ -39,27 +40,62 @@ static size_t tar_length(uint64_t length)
     return TAR_BLOCK + tarn_round_up(length, TAR_BLOCK) + TAR_END;
 }
 
+struct layer_writer {
+    ZSTD_CCtx *context;
+    struct tarn_hasher *hasher; // of the tar
+    struct tarn_buf *out;
+};
+
+// Adds bytes of the tar; last: the frame ends behind them.
+static int write_tar(struct layer_writer *writer, const void *bytes, size_t length, bool last)
+{
+    ZSTD_inBuffer in = { bytes, length, 0 };
+    size_t left;
+    tarn_hasher_update(writer->hasher, bytes, length);
+    do {
+        if (tarn_buf_reserve(writer->out, ZSTD_CStreamOutSize()) < 0)
+            return -ENOMEM;
+        ZSTD_outBuffer room = { writer->out->data + writer->out->length,
+                                writer->out->capacity - writer->out->length, 0 };
+        left = ZSTD_compressStream2(writer->context, &room, &in,
+                                    last ? ZSTD_e_end : ZSTD_e_continue);
+        if (ZSTD_isError(left))
+            return -ENOMEM;
+        writer->out->length += room.pos;
+    } while (last ? left > 0 : in.pos < in.size);
+    return 0;
+}
+
+static int write_layer(struct layer_writer *writer, const uint8_t header[TAR_BLOCK],
+                       const uint8_t *bootstrap, size_t length)
+{
+    static const uint8_t zeros[TAR_BLOCK + TAR_END];
+    const size_t total = tar_length(length);
+    ZSTD_CCtx *context = writer->context;
+    if (ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel,
+                                            TARN_BOOTSTRAP_LAYER_LEVEL)) ||
+        ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, total)))
+        return -ENOMEM;
+    int ret = write_tar(writer, header, TAR_BLOCK, false);
+    if (ret == 0)
+        ret = write_tar(writer, bootstrap, length, false);
+    return ret < 0 ? ret : write_tar(writer, zeros, total - TAR_BLOCK - length, true);
+}
+
 int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct tarn_buf *out,
                                struct tarn_digest *diff_id, struct tarn_err *err)
 {
     uint8_t header[TAR_BLOCK];
-    const int ret = tar_header(length, header, err);
+    int ret = tar_header(length, header, err);
     if (ret < 0)
         return ret;
-    tarn_autobuf struct tarn_buf tar = { 0 };
-    const size_t total = tar_length(length);
-    const size_t bound = ZSTD_compressBound(total);
-    if (tarn_buf_append(&tar, header, sizeof header) < 0 ||
-        tarn_buf_append(&tar, bootstrap, length) < 0 ||
-        tarn_buf_append_zeros(&tar, total - TAR_BLOCK - length) < 0 ||
-        tarn_buf_reserve(out, bound) < 0)
-        return tarn_fail(err, -ENOMEM, "out of memory for the bootstrap layer");
-    tarn_sha256(tar.data, tar.length, diff_id);
-    const size_t n = ZSTD_compress(out->data + out->length, bound, tar.data, tar.length,
-                                   TARN_BOOTSTRAP_LAYER_LEVEL);
-    if (ZSTD_isError(n))
-        return tarn_fail(err, -ENOMEM, "bootstrap layer: %s", ZSTD_getErrorName(n));
-    out->length += n;
+    tarn_cleanup(tarn_hasher_free_p) struct tarn_hasher *hasher = tarn_hasher_new();
+    struct layer_writer writer = { ZSTD_createCCtx(), hasher, out };
+    ret = writer.context && hasher ? write_layer(&writer, header, bootstrap, length) : -ENOMEM;
+    ZSTD_freeCCtx(writer.context);
+    if (ret < 0)
+        return tarn_fail(err, ret, "out of memory for the bootstrap layer");
+    tarn_hasher_finish(hasher, diff_id);
     return 0;
 }
 

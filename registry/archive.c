@@ -350,7 +350,7 @@ static int add_new_blobs(struct parts *parts, int directory)
         if (strlen(entry->d_name) != TARN_DIGEST_HEX ||
             tarn_digest_parse_hex(entry->d_name, &digest) < 0)
             continue;
-        struct stat st;
+        struct stat st = { 0 };
         struct tarn_archive_part part = {
             .fd = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC),
             .name = tarn_asprintf(BLOBS "%s", entry->d_name),

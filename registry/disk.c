@@ -185,10 +185,11 @@ void tarn_disk_init(struct tarn_disk *disk, const struct tarn_disk_operations *o
         .publish = disk_publish,
     };
     *disk = (struct tarn_disk){
-        .repository = { .operations = &table, .loop = loop, .name = name },
+        .repository = { .operations = &table, .loop = loop },
         .operations = operations,
         .references = 1,
     };
+    disk->repository.name = name;
 }
 
 void tarn_disk_ref(struct tarn_disk *disk)

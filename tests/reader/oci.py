@@ -46,19 +46,39 @@ class Layout:
         return json.loads(bytes(self.map(descriptor)))
 
     def tag(self, tag):
-        found = [d for d in self.index["manifests"]
-                 if tag is None or d.get("annotations", {}).get(REF_NAME) == tag]
+        names = [d.get("annotations", {}).get(REF_NAME) for d in self.index["manifests"]]
+        found = [d for d, name in zip(self.index["manifests"], names)
+                 if (name == tag if tag else name and not name.startswith("tarn-layer-"))]
         need(len(found) == 1, "{}: {} manifests are tagged {}", self.path, len(found), tag)
         return found[0]
+
+    def manifests(self, descriptor):
+        """Digests of the manifests that a descriptor leads to, through indexes."""
+        document = self.json(descriptor)
+        if "layers" in document:
+            return {descriptor["digest"]}
+        found = set()
+        for entry in document["manifests"]:
+            if os.path.exists(self.blob_path(entry["digest"])):
+                found |= self.manifests(entry)
+        return found
 
     def tarn(self, tag, platform=None):
         """(descriptor of the Tarn manifest behind a tag, its entry in the index or None)."""
         top = self.tag(tag)
-        manifest = self.json(top)
-        if "layers" in manifest:
+        if self.json(top).get("artifactType") == ARTIFACT:
             return top, None
-        entries = [d for d in manifest["manifests"] if d.get("artifactType") == ARTIFACT and
-                   platform in (None, d["annotations"]["dev.tarn.platform"])]
+        subjects = self.manifests(top)
+        entries = []
+        for entry in self.index["manifests"]:
+            notes = entry.get("annotations", {})
+            if notes.get("dev.tarn.subject") in subjects:
+                need(entry["artifactType"] == ARTIFACT and REF_NAME not in notes,
+                     "index.json: an entry of Tarn's with a tag or without artifactType")
+                need(entry["platform"] == {"architecture": "unknown", "os": "unknown"},
+                     "index.json: platform of an entry of Tarn's")
+                if platform in (None, notes["dev.tarn.platform"]):
+                    entries.append(entry)
         need(len(entries) == 1, "{}:{}: {} Tarn manifests", self.path, tag, len(entries))
         return entries[0], entries[0]
 

@@ -213,7 +213,7 @@ static void test_golden(void **state)
     struct tarn_digest digest;
     char text[TARN_DIGEST_TEXT];
     tarn_sha256(image.data, image.length, &digest);
-    assert_string_equal(tarn_digest_format(&digest, text), "sha256:GOLDEN");
+    assert_string_equal(tarn_digest_format(&digest, text), "sha256:3a2a0e8b3dbe9cb1dc3746e7f12d93b3c4731e7eccefc4abba08a75f544c5623");
 }
 
 // --- details of the layout -------------------------------------------------------------------

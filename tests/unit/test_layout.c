@@ -619,70 +619,113 @@ static void digest_is(const struct tarn_descriptor *got, const json_t *want)
     assert_string_equal(text, want ? tarn_json_string(want, "digest") : "(none)");
 }
 
+// "multi": an index of amd64, an attestation and a nested index of arm64, which has Tarn's entry.
+struct multi {
+    json_t *amd64;
+    json_t *arm64;
+    json_t *index;
+    json_t *entry;
+};
+
+static json_t *put_index(struct tarn_test_place *place, json_t *entries)
+{
+    tarn_autojson json_t *document = json_pack("{s:i, s:s, s:o}", "schemaVersion", 2, "mediaType",
+                                               TARN_MEDIA_OCI_INDEX, "manifests", entries);
+    return tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, document);
+}
+
+static void multi_init(struct tarn_test_place *place, struct multi *multi)
+{
+    tarn_test_place_open(place, "oci", "layout", true);
+    multi->amd64 = child(place, "amd", "amd64");
+    multi->arm64 = child(place, "arm", "arm64");
+    json_t *attestation = child(place, "att", "unknown");
+    json_object_set_new(json_object_get(attestation, "platform"), "os", json_string("unknown"));
+    json_t *nested = put_index(place, json_pack("[O]", multi->arm64));
+    multi->index = put_index(place, json_pack("[O, o, o]", multi->amd64, attestation, nested));
+    multi->entry = tarn_test_put_tarn(place, multi->arm64, "tarn");
+    tarn_autojson json_t *tarn = json_pack("[O]", multi->entry);
+    assert_int_equal(tarn_test_publish(place, "multi", multi->index, tarn, NULL), 0);
+}
+
+static void multi_release(struct multi *multi)
+{
+    json_decref(multi->amd64);
+    json_decref(multi->arm64);
+    json_decref(multi->index);
+    json_decref(multi->entry);
+}
+
+static void both(struct tarn_test_place *place, const struct multi *multi,
+                 const struct tarn_image_query *query)
+{
+    struct tarn_image_list list;
+    struct tarn_err err;
+    if (resolve(place, query, &list, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(list.count, 2);
+    digest_is(&list.index, multi->index);
+    digest_is(&list.images[0].original, multi->amd64);
+    digest_is(&list.images[0].tarn, NULL);
+    digest_is(&list.images[1].original, multi->arm64);
+    digest_is(&list.images[1].tarn, multi->entry);
+    tarn_image_list_release(&list);
+}
+
 static void test_resolve_index(void **state)
 {
     struct tarn_test_place *place = *state;
+    struct multi multi;
     struct tarn_image_list list;
     struct tarn_err err;
-    struct tarn_platform arm;
-    struct tarn_platform s390;
-    tarn_test_place_open(place, "oci", "layout", true);
-    tarn_autojson json_t *amd64 = child(place, "amd", "amd64");
-    tarn_autojson json_t *arm64 = child(place, "arm", "arm64");
-    tarn_autojson json_t *inner = json_pack("{s:i, s:s, s:[O]}", "schemaVersion", 2, "mediaType",
-                                            TARN_MEDIA_OCI_INDEX, "manifests", arm64);
-    tarn_autojson json_t *nested = tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, inner);
-    tarn_autojson json_t *attestation = child(place, "att", "unknown");
-    json_object_set_new(json_object_get(attestation, "platform"), "os", json_string("unknown"));
-    tarn_autojson json_t *outer =
-        json_pack("{s:i, s:s, s:[O, O, O]}", "schemaVersion", 2, "mediaType", TARN_MEDIA_OCI_INDEX,
-                  "manifests", amd64, attestation, nested);
-    tarn_autojson json_t *index = tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, outer);
-    tarn_autojson json_t *entry = tarn_test_put_tarn(place, arm64, "tarn");
-    tarn_autojson json_t *tarn = json_pack("[O]", entry);
-    assert_int_equal(tarn_test_publish(place, "multi", index, tarn, &err), 0);
-
-    assert_int_equal(tarn_platform_parse("linux/arm64", &arm, &err), 0);
-    assert_int_equal(tarn_platform_parse("linux/s390x", &s390, &err), 0);
+    const struct tarn_platform arm = { .os = "linux", .architecture = "arm64" };
+    const struct tarn_platform s390 = { .os = "linux", .architecture = "s390x" };
+    multi_init(place, &multi);
     struct tarn_image_query query = { .tag = "multi", .platform = &arm };
     if (resolve(place, &query, &list, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(list.count, 1);
-    digest_is(&list.index, index);
-    digest_is(&list.images[0].original, arm64);
-    digest_is(&list.images[0].tarn, entry);
+    digest_is(&list.index, multi.index);
+    digest_is(&list.images[0].original, multi.arm64);
+    digest_is(&list.images[0].tarn, multi.entry);
     tarn_image_list_release(&list);
 
     query.platform = NULL;
-    assert_int_equal(resolve(place, &query, &list, &err), 0);
-    assert_int_equal(list.count, 2);
-    digest_is(&list.images[0].original, amd64);
-    digest_is(&list.images[0].tarn, NULL);
-    digest_is(&list.images[1].original, arm64);
-    digest_is(&list.images[1].tarn, entry);
-    tarn_image_list_release(&list);
+    both(place, &multi, &query);
 
     query.platform = &s390;
     assert_int_equal(resolve(place, &query, &list, &err), -ENOENT);
     contains(err.text, "layout:multi: no image for platform linux/s390x; there are: linux/amd64, "
                        "linux/arm64");
+    multi_release(&multi);
+}
 
-    // By digest: of the index, and of the manifest itself.
+// By the digest of the index, and of a manifest in it.
+static void test_resolve_digest(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct multi multi;
+    struct tarn_image_list list;
     struct tarn_descriptor descriptor;
-    assert_int_equal(tarn_descriptor_parse(index, "", &descriptor, &err), 0);
-    query = (struct tarn_image_query){ .digest = &descriptor.digest };
-    assert_int_equal(resolve(place, &query, &list, &err), 0);
-    assert_int_equal(list.count, 2);
-    digest_is(&list.images[0].tarn, NULL);
-    digest_is(&list.images[1].tarn, entry);
-    tarn_image_list_release(&list);
-    assert_int_equal(tarn_descriptor_parse(arm64, "", &descriptor, &err), 0);
+    struct tarn_err err;
+    const struct tarn_platform s390 = { .os = "linux", .architecture = "s390x" };
+    multi_init(place, &multi);
+    assert_int_equal(tarn_descriptor_parse(multi.index, "", &descriptor, &err), 0);
+    struct tarn_image_query query = { .digest = &descriptor.digest };
+    both(place, &multi, &query);
+
+    assert_int_equal(tarn_descriptor_parse(multi.arm64, "", &descriptor, &err), 0);
     query.platform = &s390; // a single manifest serves any platform
     assert_int_equal(resolve(place, &query, &list, &err), 0);
     digest_is(&list.index, NULL);
-    digest_is(&list.images[0].original, arm64);
-    digest_is(&list.images[0].tarn, entry);
+    digest_is(&list.images[0].original, multi.arm64);
+    digest_is(&list.images[0].tarn, multi.entry);
     tarn_image_list_release(&list);
+
+    tarn_sha256("none", 4, &descriptor.digest);
+    assert_int_equal(resolve(place, &query, &list, &err), -ENOENT);
+    contains(err.text, "copy the image again");
+    multi_release(&multi);
 }
 
 // Tarn's manifest under a tag of its own.
@@ -753,6 +796,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_publish_missing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_untagged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolve_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolve_digest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolve_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolve_deep, setup, teardown),
     };

@@ -12,7 +12,8 @@
 #include "registry/oci.h"
 
 // Digests are named by one letter, "a" for "sha256:aaaa...". An index.json is written as words:
-// "a=tag" an entry with a tag, "a" one without, "t:a" Tarn's entry t for a, "I..." an index (media type).
+// "a=tag" an entry with a tag, "a" one without, "t:a" Tarn's entry t for a, "n!" the note of a converted
+// layer, "I..." an index (media type).
 static void digest_text(char letter, char text[TARN_DIGEST_TEXT])
 {
     memset(text, letter, TARN_DIGEST_TEXT - 1);
@@ -32,6 +33,10 @@ static json_t *entry_of(const char *word)
     if (word[1] == '=')
         json_object_set_new(entry, "annotations",
                             json_pack("{s:s}", TARN_ANNOTATION_REF_NAME, word + 2));
+    if (word[1] == '!') {
+        json_object_set_new(entry, "annotations", json_pack("{s:s}", TARN_ANNOTATION_KEY, text));
+        json_object_set_new(entry, "artifactType", json_string(TARN_ARTIFACT_TYPE));
+    }
     if (word[1] == ':') {
         digest_text(word[2], text);
         json_object_set_new(entry, "annotations",
@@ -71,7 +76,9 @@ static void words_of(const json_t *index, char words[200])
         at += (size_t)snprintf(words + at, 200 - at, "%s%s%c", i ? " " : "",
                                tarn_media_is_index(tarn_json_string(entry, "mediaType")) ? "I" : "",
                                tarn_json_string(entry, "digest")[7]);
-        if (tag)
+        if (tarn_oci_annotation(entry, TARN_ANNOTATION_KEY))
+            at += (size_t)snprintf(words + at, 200 - at, "!");
+        else if (tag)
             at += (size_t)snprintf(words + at, 200 - at, "=%s", tag);
         else if (subject)
             at += (size_t)snprintf(words + at, 200 - at, ":%c", subject[7]);
@@ -116,6 +123,8 @@ static void test_publish(void **state)
         { "Ie=x 1:c 2:a", "c=y", "", "Ie=x 1:c c=y" },
         { "Ib=x 1:c", "a=y", "", "Ib=x 1:c a=y" },
         { "1:c", "a=x", "", "a=x" },
+        { "a=x 1:a 2!", "c=y", "", "a=x 1:a c=y" },
+        { "1!", "a=x", "2:a", "a=x 2:a" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -140,6 +149,21 @@ static void test_publish(void **state)
     }
 }
 
+// Without a tag only notes are added, each once.
+static void test_notes(void **state)
+{
+    (void)state;
+    tarn_autojson json_t *index = index_of("a=x 1:a 2!");
+    tarn_autojson json_t *notes = entries_of("2! 3!");
+    const struct tarn_layout_change change = { .tarn = notes, .source = { .read = source_read } };
+    char got[200];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tarn_layout_index_publish(index, &change, NULL), 0);
+        words_of(index, got);
+        assert_string_equal(got, "a=x 1:a 2! 3!");
+    }
+}
+
 static void test_list(void **state)
 {
     static const struct {
@@ -160,6 +184,10 @@ static void test_list(void **state)
         { "a=x c=latest", NULL, "c", 0 },
         { "a=x 1:a", "@a", "1:a", 0 },
         { "a=x 1:a", "@c", "", 0 },
+        { "a 1:a 2!", NULL, "a 1:a", 0 },
+        { "a=x 1:a 2!", "*", "1:a 2!", 0 },
+        { "a=x", "*", "", 0 },
+        { "1!", NULL, "oci:d: it holds no image", -ENOENT },
         { "a=x", "y", "oci:d: no tag 'y'; its tags are x", -ENOENT },
         { "", "y", "oci:d: no tag 'y'; it has no tags", -ENOENT },
         { "", NULL, "oci:d: it holds no image", -ENOENT },
@@ -185,6 +213,7 @@ static void test_list(void **state)
             query.digest = &digest;
             query.tag = NULL;
         }
+        query.layers = cases[i].tag && cases[i].tag[0] == '*';
         struct tarn_err err = { 0 };
         char got[200];
         const int ret = tarn_layout_index_list(index, &query, &listing, &err);
@@ -229,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_parse),
     };
