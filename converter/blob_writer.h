@@ -10,7 +10,7 @@
 #include <signal.h>
 
 #include "base/pool.h"
-#include "converter/chunk_index.h"
+#include "converter/dedup_index.h"
 #include "converter/data_space.h"
 #include "converter/dict.h"
 #include "format/layer_metadata.h"
@@ -24,7 +24,7 @@ struct tarn_blob_output {
 // What all layers of one conversion share.
 struct tarn_blob_context {
     struct tarn_pool *pool; // its threads help; the calling thread works too
-    struct tarn_chunk_index *index; // stored chunks of the chain so far: {chain index, address}
+    struct tarn_dedup_index *index; // stored chunks of the chain so far: {chain index, address}
     struct tarn_dict *dict; // NULL: none
     int level;
     const volatile sig_atomic_t *cancel; // NULL, or ends the work with -EINTR once it is not 0

@@ -10,7 +10,7 @@ int tarn_chain_init(struct tarn_chain *chain, uint32_t capacity)
     *chain = (struct tarn_chain){
         .placed = tarn_placed_contents_new(),
         .merged = tarn_merge_new(),
-        .chunks = tarn_chunk_index_new(),
+        .chunks = tarn_dedup_index_new(),
         .layers = calloc((size_t)capacity + 1, sizeof *chain->layers),
         .capacity = capacity,
     };
@@ -24,7 +24,7 @@ void tarn_chain_release(struct tarn_chain *chain)
 {
     tarn_placed_contents_free(chain->placed);
     tarn_tree_free(chain->merged);
-    tarn_chunk_index_free(chain->chunks);
+    tarn_dedup_index_free(chain->chunks);
     for (uint32_t i = 0; chain->layers && i < chain->capacity; i++)
         tarn_tables_builder_release(&chain->layers[i].tables);
     free(chain->layers);
@@ -113,8 +113,8 @@ static int index_chunks(struct tarn_chain *chain, const struct tarn_tables *tabl
             continue;
         struct tarn_digest digest;
         tarn_tables_digest(tables, row, &digest);
-        const struct tarn_chunk_place place = { own, tarn_tables_address(tables, row) };
-        const int ret = tarn_chunk_index_add(chain->chunks, &digest, place);
+        const struct tarn_dedup_place place = { own, tarn_tables_address(tables, row) };
+        const int ret = tarn_dedup_index_add(chain->chunks, &digest, place);
         if (ret < 0)
             return ret;
     }
@@ -180,7 +180,7 @@ void tarn_chain_drop_trees(struct tarn_chain *chain)
 {
     tarn_placed_contents_free(tarn_steal(chain->placed));
     tarn_tree_free(tarn_steal(chain->merged));
-    tarn_chunk_index_free(tarn_steal(chain->chunks));
+    tarn_dedup_index_free(tarn_steal(chain->chunks));
 }
 
 static bool has_record(const struct tarn_blob_record *records, uint32_t count,

@@ -24,7 +24,7 @@ struct tarn_chain_layer {
 struct tarn_chain {
     struct tarn_placed_contents *placed;
     struct tarn_tree *merged;
-    struct tarn_chunk_index *chunks;
+    struct tarn_dedup_index *chunks;
     struct tarn_dict *dict; // borrowed; NULL: none
     int level;
     struct tarn_chain_layer *layers; // capacity of them

@@ -260,8 +260,8 @@ static int fill(struct pipeline *pipeline)
 // Sets the chunk's location to a reference if some stored chunk has its digest.
 static bool find_reference(const struct pipeline *pipeline, struct tarn_decided_chunk *chunk)
 {
-    struct tarn_chunk_place place;
-    if (!tarn_chunk_index_find(pipeline->context->index, &chunk->digest, &place)) {
+    struct tarn_dedup_place place;
+    if (!tarn_dedup_index_find(pipeline->context->index, &chunk->digest, &place)) {
         uint32_t foreign;
         if (!pipeline->context->dict ||
             !tarn_dict_find(pipeline->context->dict, &chunk->digest, &foreign, &place.where))
@@ -320,8 +320,8 @@ static int resolve(struct pipeline *pipeline)
             open = i + 1;
             continue;
         }
-        const struct tarn_chunk_place place = { pipeline->layer->chain_index, chunk->address };
-        const int ret = tarn_chunk_index_add(pipeline->context->index, &chunk->digest, place);
+        const struct tarn_dedup_place place = { pipeline->layer->chain_index, chunk->address };
+        const int ret = tarn_dedup_index_add(pipeline->context->index, &chunk->digest, place);
         if (ret < 0)
             return ret;
         if (chunk->address + chunk->length - batch->chunks[open].address >= TARN_RUN_LENGTH) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/dict.h"
 
-#include "converter/chunk_index.h"
+#include "converter/dedup_index.h"
 
 struct dict_blob {
     uint32_t index; // in the image's tables
@@ -11,7 +11,7 @@ struct dict_blob {
 
 struct tarn_dict {
     struct tarn_tables tables;
-    struct tarn_chunk_index *chunks; // {number in blobs, row in tables}
+    struct tarn_dedup_index *chunks; // {number in blobs, row in tables}
     struct dict_blob *blobs;
     uint32_t count;
     uint32_t foreign_count; // in the current layer
@@ -25,8 +25,8 @@ static int index_blob(struct tarn_dict *dict, uint32_t number)
             continue;
         struct tarn_digest digest;
         tarn_tables_digest(&dict->tables, row, &digest);
-        const struct tarn_chunk_place place = { number, row };
-        const int ret = tarn_chunk_index_add(dict->chunks, &digest, place);
+        const struct tarn_dedup_place place = { number, row };
+        const int ret = tarn_dedup_index_add(dict->chunks, &digest, place);
         if (ret < 0)
             return ret;
     }
@@ -41,7 +41,7 @@ struct tarn_dict *tarn_dict_new(const struct tarn_tables *tables, uint32_t chain
     if (!dict)
         return NULL;
     dict->tables = *tables;
-    dict->chunks = tarn_chunk_index_new();
+    dict->chunks = tarn_dedup_index_new();
     dict->blobs = calloc(chain_count + 1, sizeof *dict->blobs);
     if (!dict->chunks || !dict->blobs)
         return NULL;
@@ -63,7 +63,7 @@ void tarn_dict_free(struct tarn_dict *dict)
     for (uint32_t i = 0; dict->blobs && i < dict->count; i++)
         free(dict->blobs[i].needed);
     free(dict->blobs);
-    tarn_chunk_index_free(dict->chunks);
+    tarn_dedup_index_free(dict->chunks);
     free(dict);
 }
 
@@ -89,8 +89,8 @@ void tarn_dict_begin_layer(struct tarn_dict *dict)
 bool tarn_dict_find(struct tarn_dict *dict, const struct tarn_digest *digest, uint32_t *foreign,
                     uint64_t *address)
 {
-    struct tarn_chunk_place place;
-    if (!tarn_chunk_index_find(dict->chunks, digest, &place))
+    struct tarn_dedup_place place;
+    if (!tarn_dedup_index_find(dict->chunks, digest, &place))
         return false;
     struct dict_blob *blob = &dict->blobs[place.blob];
     if (blob->foreign == TARN_NONE)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear probing over 32-bit entry numbers; a digest's own bytes are its hash.
-#include "converter/chunk_index.h"
+#include "converter/dedup_index.h"
 
 #include "base/bytes.h"
 
@@ -8,10 +8,10 @@ enum { FIRST_SLOTS = 1024 };
 
 struct entry {
     struct tarn_digest digest;
-    struct tarn_chunk_place place;
+    struct tarn_dedup_place place;
 };
 
-struct tarn_chunk_index {
+struct tarn_dedup_index {
     struct entry *entries;
     uint32_t count;
     uint32_t capacity;
@@ -19,9 +19,9 @@ struct tarn_chunk_index {
     uint32_t mask;
 };
 
-struct tarn_chunk_index *tarn_chunk_index_new(void)
+struct tarn_dedup_index *tarn_dedup_index_new(void)
 {
-    struct tarn_chunk_index *index = calloc(1, sizeof *index);
+    struct tarn_dedup_index *index = calloc(1, sizeof *index);
     if (!index)
         return NULL;
     index->slots = calloc(FIRST_SLOTS, sizeof *index->slots);
@@ -33,7 +33,7 @@ struct tarn_chunk_index *tarn_chunk_index_new(void)
     return index;
 }
 
-void tarn_chunk_index_free(struct tarn_chunk_index *index)
+void tarn_dedup_index_free(struct tarn_dedup_index *index)
 {
     if (!index)
         return;
@@ -43,7 +43,7 @@ void tarn_chunk_index_free(struct tarn_chunk_index *index)
 }
 
 // The slot that holds the digest, or the free one where it belongs.
-static uint32_t *find_slot(const struct tarn_chunk_index *index, const struct tarn_digest *digest)
+static uint32_t *find_slot(const struct tarn_dedup_index *index, const struct tarn_digest *digest)
 {
     uint32_t i = tarn_get_le32(digest->bytes) & index->mask;
     while (index->slots[i] &&
@@ -52,7 +52,7 @@ static uint32_t *find_slot(const struct tarn_chunk_index *index, const struct ta
     return &index->slots[i];
 }
 
-static int grow_slots(struct tarn_chunk_index *index)
+static int grow_slots(struct tarn_dedup_index *index)
 {
     const uint32_t mask = index->mask * 2 + 1;
     uint32_t *slots = calloc((size_t)mask + 1, sizeof *slots);
@@ -66,8 +66,8 @@ static int grow_slots(struct tarn_chunk_index *index)
     return 0;
 }
 
-int tarn_chunk_index_add(struct tarn_chunk_index *index, const struct tarn_digest *digest,
-                         struct tarn_chunk_place place)
+int tarn_dedup_index_add(struct tarn_dedup_index *index, const struct tarn_digest *digest,
+                         struct tarn_dedup_place place)
 {
     if (*find_slot(index, digest))
         return 0;
@@ -86,8 +86,8 @@ int tarn_chunk_index_add(struct tarn_chunk_index *index, const struct tarn_diges
     return 0;
 }
 
-bool tarn_chunk_index_find(const struct tarn_chunk_index *index, const struct tarn_digest *digest,
-                           struct tarn_chunk_place *place)
+bool tarn_dedup_index_find(const struct tarn_dedup_index *index, const struct tarn_digest *digest,
+                           struct tarn_dedup_place *place)
 {
     const uint32_t slot = *find_slot(index, digest);
     if (slot)
