@@ -24,10 +24,10 @@ struct tarn_content {
     uint32_t index; // free for whoever walks the tree
     uint64_t size;  // of the file
     struct tarn_digest digest;
-    uint32_t extent_count; // TARN_CONTENT_UNITS; else 0
+    uint32_t extent_count;             // TARN_CONTENT_UNITS; else 0
     const struct tarn_extent *extents; // borrowed from the arena of the tree
     // Where its data lies; both 0 if it has none. holder == TARN_NONE: not given a place yet.
-    uint32_t holder; // chain index
+    uint32_t holder;  // chain index
     uint64_t address; // in the holder's data space
 };
 

@@ -23,10 +23,10 @@ struct tarn_content_hasher {
     bool plain; // the digest of the whole file is running
     struct tarn_hasher *plain_hasher;
 
-    bool units;          // the digests of the units are running
-    bool zero;           // the current unit is zeros so far; they are not hashed yet
-    uint64_t fill;       // bytes of the current unit so far
-    uint64_t number;     // of the current unit
+    bool units;      // the digests of the units are running
+    bool zero;       // the current unit is zeros so far; they are not hashed yet
+    uint64_t fill;   // bytes of the current unit so far
+    uint64_t number; // of the current unit
     struct tarn_hasher *unit_hasher;
     struct tarn_hasher *list_hasher;
     struct tarn_buf extents; // of struct tarn_extent

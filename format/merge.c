@@ -58,8 +58,8 @@ static int fail_at(struct merge *merge, const struct tarn_node *node, int code, 
     tarn_autobuf struct tarn_buf path = { 0 };
     if (tarn_node_path(node, &path) < 0)
         return out_of_memory(merge);
-    return tarn_fail(merge->err, code, "'%.*s': %s", shown(path.length),
-                     (const char *)path.data, why);
+    return tarn_fail(merge->err, code, "'%.*s': %s", shown(path.length), (const char *)path.data,
+                     why);
 }
 
 // --- twins -----------------------------------------------------------------------------------

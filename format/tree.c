@@ -102,8 +102,8 @@ static bool name_ok(const char *name, size_t length)
     return !memchr(name, '/', length) && !memchr(name, '\0', length);
 }
 
-int tarn_tree_add(struct tarn_tree *tree, struct tarn_node *parent, const char *name,
-                  size_t length, struct tarn_node **node)
+int tarn_tree_add(struct tarn_tree *tree, struct tarn_node *parent, const char *name, size_t length,
+                  struct tarn_node **node)
 {
     if (!name_ok(name, length) || tree->count >= TARN_ENTRIES_LIMIT)
         return -EINVAL;

@@ -76,8 +76,8 @@ struct tarn_node *tarn_tree_child(const struct tarn_tree *tree, const struct tar
                                   const char *name, size_t length);
 
 // Adds a child, which must not exist, without inode. -EINVAL for a name that the format refuses.
-int tarn_tree_add(struct tarn_tree *tree, struct tarn_node *parent, const char *name,
-                  size_t length, struct tarn_node **node) tarn_must_check;
+int tarn_tree_add(struct tarn_tree *tree, struct tarn_node *parent, const char *name, size_t length,
+                  struct tarn_node **node) tarn_must_check;
 
 // Takes a node (not the root) out, with all below; lowers the nlink of their inodes. The memory
 // stays readable; looking below a removed node finds nothing.
@@ -106,8 +106,8 @@ uint64_t tarn_tree_content_count(const struct tarn_tree *tree);
 // a directory on the way does not exist. A node that only stands for a whiteout does not exist.
 enum tarn_walk {
     TARN_WALK_FAIL,
-    TARN_WALK_IMPLICIT, // missing ones are made, what is no directory is replaced: node->implicit
-                        // set, no inode (own trees); a whiteout flag stays
+    TARN_WALK_IMPLICIT, // own trees: missing ones are made, what is no directory is replaced and
+                        // marked as a whiteout: node->implicit set, no inode; whiteouts stay
     TARN_WALK_MAKE,     // the same, with an inode: 0755, 0:0, time 0 (merged trees)
 };
 // Yields the parent directory, the last component (borrowed from path or tree; length 0 for the root

@@ -173,23 +173,25 @@ int tarn_tree_walk(struct tarn_tree *tree, const char *path, size_t length, enum
     if (ret < 0)
         return ret;
     if (walk.name) {
-        *walked = (struct tarn_walked){ .parent = walk.at, .name = walk.name,
-                                        .length = walk.length };
+        *walked =
+            (struct tarn_walked){ .parent = walk.at, .name = walk.name, .length = walk.length };
         walked->node = tarn_tree_child(tree, walk.at, walk.name, walk.length);
         return 0;
     }
     if (missing == TARN_WALK_FAIL && walk.absent > 0)
         return -ENOENT;
-    *walked = (struct tarn_walked){ .parent = walk.at->parent, .node = walk.at,
-                                    .name = walk.at->name, .length = walk.at->length };
+    *walked = (struct tarn_walked){
+        .parent = walk.at->parent, .node = walk.at, .name = walk.at->name, .length = walk.at->length
+    };
     return 0;
 }
 
 int tarn_tree_walk_follow(struct tarn_tree *tree, const char *path, size_t length,
                           struct tarn_node **node)
 {
-    struct walk walk = { .tree = tree, .missing = TARN_WALK_FAIL, .follow = true,
-                         .at = tree->root };
+    struct walk walk = {
+        .tree = tree, .missing = TARN_WALK_FAIL, .follow = true, .at = tree->root
+    };
     walk.pieces[0] = (struct piece){ path, path + length };
     const int ret = run(&walk);
     if (ret < 0)

@@ -65,7 +65,8 @@ static int make_list(const struct tarn_xattr *items, uint32_t count, struct list
     qsort(list->items, count, sizeof(const struct tarn_xattr *), compare);
     list->count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (list->count > 0 && strcmp(list->items[list->count - 1]->name, list->items[i]->name) == 0)
+        if (list->count > 0 &&
+            strcmp(list->items[list->count - 1]->name, list->items[i]->name) == 0)
             list->count--;
         list->items[list->count++] = list->items[i];
     }

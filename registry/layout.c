@@ -199,7 +199,7 @@ static int layout_read_index(struct tarn_disk *disk, struct tarn_buf *buf, struc
 static int layout_create(struct tarn_disk *disk, struct tarn_blob_file *file, struct tarn_err *err)
 {
     struct layout *layout = layout_of(disk);
-    int blobs;
+    int blobs = -1;
     int ret = writable(layout, NULL, &blobs, err);
     if (ret < 0)
         return ret;
@@ -270,8 +270,8 @@ static int layout_publish(struct tarn_disk *disk, const struct tarn_layout_chang
                           struct tarn_err *err)
 {
     struct layout *layout = layout_of(disk);
-    int directory;
-    int blobs;
+    int directory = -1;
+    int blobs = -1;
     int ret = writable(layout, &directory, &blobs, err);
     if (ret == 0)
         ret = tarn_disk_check_change(disk, change, err);

@@ -32,7 +32,7 @@ struct tarn_layout_query {
     const char *name;                 // of the layout, for messages
     const char *tag;                  // NULL: the only image, else "latest"
     const struct tarn_digest *digest; // instead of a tag: only Tarn's entries for this manifest
-    bool layers; // instead of both: all Tarn manifests, whatever they are for
+    bool layers;                      // instead of both: all Tarn manifests, whatever they are for
     struct tarn_document_source source;
 };
 // A new index document: for a tag its own descriptor without the tag, then Tarn's entries whose subject

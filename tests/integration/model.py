@@ -99,6 +99,7 @@ class OwnTree:
                 if not make:
                     return None, path + (name,) + tuple(reversed(pending))
                 child = here.children.setdefault(name, Node())
+                child.whiteout |= child.inode is not None
                 child.inode, child.implicit, child.children = None, True, {}
             stack.append((path + (name,), child))
         return stack[-1][1], stack[-1][0]
@@ -127,6 +128,8 @@ class OwnTree:
         elif member.kind == tars.DIRECTORY:
             inode.children = {}
         if not (inode.is_dir and node.is_dir):
+            # What a directory replaces had replaced what the layers below have.
+            node.whiteout |= inode.is_dir and node.inode is not None
             node.children = {}
         node.inode, node.implicit = inode, False
 

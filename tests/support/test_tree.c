@@ -197,7 +197,8 @@ static int apply_line(struct tarn_tree *tree, const struct line *line, struct ta
         return tarn_fail(err, -EINVAL, "'%s' is the root", line->path);
     if (line->type == 'h')
         return apply_link(tree, line, &walked, err);
-    const bool directory = tarn_node_exists(walked.node) && tarn_node_is_directory(walked.node);
+    const bool was_there = tarn_node_exists(walked.node);
+    const bool directory = was_there && tarn_node_is_directory(walked.node);
     struct tarn_node *node = NULL;
     ret = make_node(tree, &walked, line->type == 'w' || (directory && strchr("do", line->type)),
                     &node);
@@ -207,6 +208,8 @@ static int apply_line(struct tarn_tree *tree, const struct line *line, struct ta
         node->whiteout = true;
         return 0;
     }
+    if (was_there && !directory && strchr("do", line->type))
+        node->whiteout = true;
     if (line->type == 'o') {
         node->opaque = true;
         node->implicit = node->parent && !node->inode;

@@ -17,8 +17,8 @@ enum { KIB = 1 << 10, MIB = 1 << 20, UNITS_MAX = 64 };
 struct file {
     uint8_t *bytes;
     size_t size;
-    size_t given; // up to where update() got it
-    uint8_t *missing;  // for each block of 512 bytes
+    size_t given;     // up to where update() got it
+    uint8_t *missing; // for each block of 512 bytes
     bool reread_missing;
     unsigned rereads;
 };
@@ -251,9 +251,8 @@ static void test_golden(void **state)
             stored != table[i].stored || strcmp(text, table[i].digest) != 0)
             fail_msg("%s: want unit %llu, %u extents, %llu stored, %s; got %llu, %u, %llu, %s",
                      table[i].name, (unsigned long long)table[i].unit, table[i].extents,
-                     (unsigned long long)table[i].stored, table[i].digest,
-                     (unsigned long long)unit, content.extent_count, (unsigned long long)stored,
-                     text);
+                     (unsigned long long)table[i].stored, table[i].digest, (unsigned long long)unit,
+                     content.extent_count, (unsigned long long)stored, text);
     }
     tarn_content_hasher_free(hasher);
 }
@@ -265,9 +264,10 @@ static void test_unit(void **state)
         uint64_t size;
         uint64_t unit;
     } table[] = {
-        { 0, 256 * KIB },           { 1, 256 * KIB },       { 16 * GIB, 256 * KIB },
-        { 16 * GIB + 1, 512 * KIB }, { 32 * GIB, 512 * KIB }, { 32 * GIB + 1, MIB },
-        { 1024 * GIB, 16 * MIB },   { 8192 * GIB, 128 * MIB },
+        { 0, 256 * KIB },         { 1, 256 * KIB },
+        { 16 * GIB, 256 * KIB },  { 16 * GIB + 1, 512 * KIB },
+        { 32 * GIB, 512 * KIB },  { 32 * GIB + 1, MIB },
+        { 1024 * GIB, 16 * MIB }, { 8192 * GIB, 128 * MIB },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (tarn_content_unit(table[i].size) != table[i].unit)

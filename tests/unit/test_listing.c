@@ -181,7 +181,7 @@ static void test_order_of_entries(void **state)
 {
     (void)state;
     static const char *const lines[] = { "d a u=1", "f a/b one", "d a/c", "f a/c/d two",
-                                         "f e one", "l g a",     "p a/p",  "d a/c/q" };
+                                         "f e one", "l g a",     "p a/p", "d a/c/q" };
     uint64_t random = 5;
     char want[TARN_DIGEST_HEX + 1] = "";
     for (int round = 0; round < 50; round++) {

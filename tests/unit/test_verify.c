@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// A good bootstrap is broken at known places, one at a time; each time the verifier must name the
+// rule. Checksums are made right again, so that nothing else finds the damage first.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "format/bootstrap_internal.h"
+#include "format/section.h"
+#include "format/verify.h"
+#include "tests/support/container_fix.h"
+#include "tests/support/sample_bootstrap.h"
+
+static void add_xattrs(struct tarn_sample *sample, struct tarn_node *node, uint8_t own)
+{
+    static const uint8_t big[1100] = { 9 };
+    const struct tarn_xattr items[] = {
+        { "user.same", (const uint8_t *)"same", 4 }, { "user.own", &own, 1 },
+        { "user.mine", &own, 1 },                    { "trusted.big", big, sizeof big },
+        { "security.x", (const uint8_t *)"xyz", 3 },
+    };
+    tarn_sample_xattrs(sample, node, items, 5);
+}
+
+static struct tarn_sample *make_sample(void)
+{
+    struct tarn_sample *sample = tarn_sample_new(2);
+    struct tarn_node *root = tarn_tree_root(sample->tree);
+    const uint64_t unit = TARN_UNIT_MIN;
+    struct tarn_node *a = tarn_sample_add(sample, root, "a", S_IFDIR | 0755);
+    tarn_sample_add(sample, a, "one", S_IFIFO | 0600);
+    tarn_sample_add(sample, a, "two", S_IFDIR | 0700);
+    tarn_sample_add(sample, root, "dev", S_IFCHR | 0600)->inode->minor = 3;
+    tarn_sample_file(sample, root, "file", 5000, (struct tarn_piece){ 0, 5000 }, 0);
+    tarn_sample_file(sample, root, "holes", 6 * unit, (struct tarn_piece){ unit, 3 * unit }, 1);
+    struct tarn_node *hard = tarn_sample_file(sample, root, "h1", 9, (struct tarn_piece){ 0, 9 }, 0);
+    tarn_sample_link(sample, root, "h2", hard->inode);
+    tarn_sample_symlink(sample, root, "link", 10);
+    tarn_sample_symlink(sample, root, "long", 4090);
+    struct tarn_node *many = tarn_sample_add(sample, root, "many", S_IFDIR | 0755);
+    for (int i = 0; i < 400; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "entry-%03d", i);
+        tarn_sample_add(sample, many, name, S_IFIFO | 0600);
+    }
+    tarn_sample_add(sample, root, "own", S_IFIFO | 0600)->inode->uid = 70000;
+    add_xattrs(sample, tarn_sample_add(sample, root, "x1", S_IFDIR | 0700), 1);
+    add_xattrs(sample, tarn_sample_add(sample, root, "x2", S_IFDIR | 0700), 2);
+    tarn_sample_file(sample, root, "zero", 0, (struct tarn_piece){ 0, 0 }, 0);
+    return sample;
+}
+
+enum place { SUPER, DEVICE, INODE, XATTR, TAIL, BLOCK, SHARED, IMAGE };
+
+struct damage {
+    enum place place;
+    const char *path; // for INODE to BLOCK
+    uint64_t offset;  // from the place
+    unsigned width;   // bytes
+    uint64_t value;
+    const char *text;
+};
+
+// Places that need explanation: names in the tail of /a are `.`, `..`, one, two; x1's xattr area is
+// header, ids of user.same and trusted.big, then user.mine, user.own, security.x.
+static const struct damage damages[] = {
+    { SUPER, NULL, TARN_EROFS_SB_INODES, 8, 3, "offset 1040: superblock: inodes 3" },
+    { SUPER, NULL, TARN_EROFS_SB_UUID, 1, 7, "offset 1072: superblock: uuid is not" },
+    { SUPER, NULL, TARN_EROFS_SB_XATTR_BLOCK, 4, 1, "superblock: shared xattrs at 4096, must be" },
+    { SUPER, NULL, TARN_EROFS_SB_EPOCH, 8, 5, NULL }, // no structure: the tree digest's matter
+    { SUPER, NULL, TARN_EROFS_SB_ROOT_NID, 2, 0, "the root" },
+    { SUPER, NULL, TARN_EROFS_SB_VOLUME, 1, 1, "field that must be zero" },
+    { SUPER, NULL, TARN_EROFS_SB_EXTENSIONS, 1, 1, "field that must be zero" },
+    { SUPER, NULL, TARN_EROFS_SB_INCOMPAT, 4, 0x1c, "unknown incompatible features 0x10" },
+    { SUPER, NULL, TARN_EROFS_SB_COMPAT, 4, 3, "compatible features are not 7" },
+    { SUPER, NULL, TARN_EROFS_SB_BLOCK_BITS, 1, 9, "block size is not 4096" },
+    { SUPER, NULL, TARN_EROFS_SB_BLOCKS, 4, 3, "number of blocks is not that of the image" },
+    { DEVICE, NULL, 3, 1, 'X', "device slot 1: the tag is no digest" },
+    { DEVICE, NULL, 64, 4, 0, "device slot 1: the device has no blocks" },
+    { DEVICE, NULL, 64, 4, 77, "the blocks of its device are not those of its data space" },
+    { DEVICE, NULL, 68, 1, 1, "device slot 1: a field that must be zero is not" },
+
+    { INODE, "file", TARN_EROFS_I_FORMAT, 2, 3 << 1, "unknown layout" },
+    { INODE, "file", TARN_EROFS_I_FORMAT, 2, 0, "a file with bytes is not chunked" },
+    { INODE, "file", TARN_EROFS_I_MODE, 2, 0, "unknown file type" },
+    { INODE, "file", TARN_EROFS_I_MODE, 2, S_IFDIR, "a directory without blocks" },
+    { INODE, "file", TARN_EROFS_I_NLINK16, 2, 2, "link count 2, names 1" },
+    { INODE, "h1", TARN_EROFS_I_NLINK16, 2, 1, "link count 1, names 2" },
+    { INODE, "a", TARN_EROFS_I_NLINK16, 2, 2, "link count 2, must be 3" },
+    { INODE, "file", TARN_EROFS_I_INO, 4, 99, "number 99, must be" },
+    { INODE, "file", TARN_EROFS_I_REST16, 4, 1, "a field that must be zero is not" },
+    { INODE, "file", 12, 4, 1, "a field that must be zero is not" },
+    { INODE, "own", TARN_EROFS_I_REST + 15, 1, 1, "a field that must be zero is not" },
+    { INODE, "own", TARN_EROFS_I_NLINK16, 2, 1, "a field that must be zero is not" },
+    { INODE, "own", TARN_EROFS_I_MTIME_NS, 4, 1000000000, "nanoseconds are out of range" },
+    { INODE, "own", TARN_EROFS_I_UID, 4, 5, "it is extended without need" },
+    { INODE, "own", TARN_EROFS_I_SIZE, 4, 5, "a device or fifo with contents" },
+    { INODE, "file", TARN_EROFS_I_UNION, 4, 0x61, "unknown chunk format" },
+    { INODE, "file", TARN_EROFS_I_UNION, 4, 0x22, "chunks of 2^14 bytes, must be of 2^13" },
+    { INODE, "holes", TARN_EROFS_I_UNION, 4, 0x27, "chunks of 2^19 bytes, must be of 2^18" },
+    { INODE, "file", TARN_EROFS_I_SIZE, 4, 9000, "chunks of 2^13 bytes, must be of 2^14" },
+    { INODE, "file", TARN_EROFS_I_SIZE, 4, 5001, "bytes of files" },
+    { INODE, "holes", TARN_EROFS_I_SIZE, 4, UINT32_MAX, "chunk indexes reach behind the end" },
+    { INODE, "zero", TARN_EROFS_I_UNION, 4, 1, "a file with bytes is not chunked" },
+    { INODE, "link", TARN_EROFS_I_SIZE, 4, 0, "length of the symbolic link is out of range" },
+    { INODE, "link", TARN_EROFS_I_SIZE, 4, 4096, "length of the symbolic link is out of range" },
+    { INODE, "link", TARN_EROFS_I_SIZE, 4, 2000, "out of place" },
+    { INODE, "link", TARN_EROFS_I_FORMAT, 2, 0, "out of place" },
+    { INODE, "link", TARN_EROFS_I_UNION, 4, 1, "there is a start block without blocks" },
+    { INODE, "long", TARN_EROFS_I_UNION, 4, 1, "the target holds a NUL" },
+    { INODE, "long", TARN_EROFS_I_UNION, 4, 1 << 20, "blocks reach behind the end of the image" },
+    { INODE, "long", TARN_EROFS_I_SIZE, 4, 4089, "the unused end of a block is not zero" },
+    { INODE, "many", TARN_EROFS_I_UNION, 4, 2, "a block or a name is out of bounds" },
+    { INODE, "many", TARN_EROFS_I_SIZE, 4, 1 << 30, "the size is larger than the image" },
+    { INODE, "a", TARN_EROFS_I_SIZE, 4, 4060, "the inline tail crosses a block" },
+    { INODE, "a", TARN_EROFS_I_SIZE, 4, 4096, "the inline tail is empty" },
+    { INODE, "file", TARN_EROFS_I_XATTRS, 2, 1, "an xattr header without xattrs" },
+    { INODE, "x1", TARN_EROFS_I_XATTRS, 2, 65535, "the xattrs reach behind the end of the image" },
+    { INODE, "dev", TARN_EROFS_I_FORMAT, 2, 4, "a device or fifo with contents" },
+
+    { TAIL, "file", 0, 2, 1, "a field of a chunk index that must be zero is not" },
+    { TAIL, "file", 2, 2, 3, "a chunk lies in a slot that is not there" },
+    { TAIL, "file", 2, 2, 0, "a chunk lies in a slot that is not there" },
+    { TAIL, "file", 4, 4, 2, "a chunk lies behind the end of its device" },
+    { TAIL, "file", 4, 4, 0xffffffff, "a chunk lies behind the end of its device" },
+    { TAIL, "holes", 2 * 8 + 4, 4, 1, "the chunks of a file do not follow one another" },
+    { TAIL, "holes", 2 * 8 + 2, 2, 1, "a chunk lies behind the end of its device" },
+
+    { TAIL, "a", 0, 8, 36, "directory nid" },
+    { TAIL, "a", 12, 8, 77, "`..` is not the parent" },
+    { TAIL, "a", 0, 8, 77, "`.` is not the directory" },
+    { TAIL, "a", 10, 1, 1, "the type of an entry is not that of its inode" },
+    { TAIL, "a", 24 + 10, 1, 1, "the type of an entry is not that of its inode" },
+    { TAIL, "a", 24 + 11, 1, 1, "a field that must be zero is not" },
+    { TAIL, "a", 24, 8, UINT64_C(1) << 40, "an entry's inode lies behind the end of the image" },
+    { TAIL, "a", 24, 8, 36, "a directory is reached twice" },
+    { TAIL, "a", 24, 8, 0, "inode nid 0: unknown file type" },
+    { TAIL, "a", 8, 2, 40, "a block or a name is out of bounds" },
+    { TAIL, "a", 8, 2, 0, "a block or a name is out of bounds" },
+    { TAIL, "a", 24 + 8, 2, 4000, "a block or a name is out of bounds" },
+    { TAIL, "a", 48, 1, 'z', "no `.`" },
+    { TAIL, "a", 48, 1, '/', "a block or a name is out of bounds" },
+    { TAIL, "a", 51, 3, 'z' << 16 | 'z' << 8 | 'z', "names are not in order" },
+    { TAIL, "a", 54, 3, 'e' << 16 | 'n' << 8 | 'o', "a name stands twice" },
+    { TAIL, "a", 56, 1, 0, "the directory does not end with its last name" },
+    { BLOCK, "many", 4095, 1, 'x', "directory nid" },
+    { BLOCK, "many", 4096 + 8, 2, 24, "a block or a name is out of bounds" },
+    { BLOCK, "many", 1 * 12 + 8, 2, 4095, "a block or a name is out of bounds" },
+    { TAIL, "link", 3, 1, 0, "the target holds a NUL" },
+
+    { XATTR, "x1", 0, 4, 0, "the filter of xattr names is wrong" },
+    { XATTR, "x1", 0, 4, 0xffffffff, "the filter of xattr names is wrong" },
+    { XATTR, "x1", 4, 1, 200, "more shared xattrs than the header has room for" },
+    { XATTR, "x1", 4, 1, 0, "an xattr is out of bounds" },
+    { XATTR, "x1", 5, 1, 1, "a field that must be zero is not" },
+    { XATTR, "x1", 12, 4, 1, "an xattr is out of bounds" },
+    { XATTR, "x1", 12, 4, 0x10000000, "an xattr is out of bounds" },
+    { XATTR, "x1", 12, 4, 4, "a shared xattr is out of place" },
+    { XATTR, "x2", 16, 4, 0, "xattrs are not in order" },
+    { XATTR, "x1", 24, 1, 200, "an xattr is out of bounds" },
+    { XATTR, "x1", 25, 1, 5, "an xattr is out of bounds" },
+    { XATTR, "x1", 26, 2, 4000, "an xattr is out of bounds" },
+    { XATTR, "x1", 28, 1, 'z', "xattrs are not in order" },
+    { SHARED, NULL, 1, 1, 7, "an xattr is out of bounds" },
+    { SHARED, NULL, 4 + 4 + 4, 1, 1, NULL }, // another entry's header: the next one's place
+
+    { IMAGE, NULL, TARN_IMAGE_INODES, 8, 1, "inodes 1, the tree has" },
+    { IMAGE, NULL, TARN_IMAGE_NAMES, 8, 1, "names 1, the tree has" },
+    { IMAGE, NULL, TARN_IMAGE_BYTES, 8, 1, "bytes of files 1, the tree has" },
+    { IMAGE, NULL, TARN_IMAGE_TREE, 8, 1, "superblock: uuid is not" },
+};
+
+static uint64_t find_place(const struct damage *damage, const struct tarn_erofs *erofs,
+                           uint64_t image_section)
+{
+    struct tarn_erofs_inode inode;
+    if (damage->path)
+        assert_int_equal(tarn_erofs_walk(erofs, damage->path, &inode), 0);
+    switch (damage->place) {
+    case SUPER:
+        return TARN_EROFS_SUPER_OFFSET;
+    case DEVICE:
+        return TARN_EROFS_DEVICE_TABLE;
+    case INODE:
+        return inode.nid * TARN_EROFS_NID_SIZE;
+    case XATTR:
+        return inode.xattr_offset;
+    case TAIL:
+        return inode.data_offset;
+    case BLOCK:
+        return (uint64_t)inode.start_block * TARN_BLOCK;
+    case SHARED:
+        return erofs->xattr_offset;
+    case IMAGE:
+        return image_section;
+    }
+    return 0;
+}
+
+static void fix(uint8_t *bytes, size_t length)
+{
+    tarn_put_le32(bytes + TARN_EROFS_SUPER_OFFSET + TARN_EROFS_SB_CHECKSUM,
+                  tarn_erofs_checksum(bytes));
+    assert_true(tarn_test_fix_container(bytes, length));
+}
+
+static int open_and_verify(const uint8_t *bytes, size_t length, struct tarn_err *err)
+{
+    struct tarn_bootstrap bootstrap;
+    int ret = tarn_bootstrap_open(bytes, length, &bootstrap, err);
+    if (ret < 0)
+        return ret;
+    ret = tarn_verify_tree(&bootstrap, err);
+    tarn_bootstrap_release(&bootstrap);
+    return ret;
+}
+
+static void test_damages(void **state)
+{
+    (void)state;
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = make_sample();
+    tarn_autobuf struct tarn_buf good = { 0 };
+    tarn_sample_bootstrap(sample, &good);
+    struct tarn_err err = { 0 };
+    if (open_and_verify(good.data, good.length, &err) < 0)
+        fail_msg("%s", err.text);
+    const uint8_t *entry = tarn_test_find_entry(good.data, good.length, TARN_SECTION_IMAGE);
+    const uint64_t image = tarn_get_le64(entry + 8);
+    struct tarn_erofs erofs;
+    assert_int_equal(tarn_erofs_open(good.data, image, &erofs, NULL), 0);
+    bool failed = false;
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        const struct damage *damage = &damages[i];
+        tarn_autofree uint8_t *copy = malloc(good.length);
+        memcpy(copy, good.data, good.length);
+        uint8_t value[8];
+        tarn_put_le64(value, damage->value);
+        memcpy(copy + find_place(damage, &erofs, image) + damage->offset, value, damage->width);
+        assert_memory_not_equal(copy, good.data, good.length);
+        fix(copy, good.length);
+        err = (struct tarn_err){ 0 };
+        const int ret = open_and_verify(copy, good.length, &err);
+        if (damage->text ? ret < 0 && strstr(err.text, damage->text) : true)
+            continue;
+        (void)fprintf(stderr, "%zu, %s + %llu: want \"%s\", got %d \"%s\"\n", i,
+                      damage->path ? damage->path : "", (unsigned long long)damage->offset,
+                      damage->text, ret, err.text);
+        failed = true;
+    }
+    assert_false(failed);
+}
+
+// Every single byte of the image matters: with any of them changed the verifier complains, but for
+// what only the tree digest covers: owners, modes, times, devices, names, targets and values.
+static void test_every_byte(void **state)
+{
+    (void)state;
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = make_sample();
+    tarn_autobuf struct tarn_buf good = { 0 };
+    tarn_sample_bootstrap(sample, &good);
+    const uint8_t *entry = tarn_test_find_entry(good.data, good.length, TARN_SECTION_IMAGE);
+    const uint64_t image = tarn_get_le64(entry + 8);
+    uint64_t zeros = 0, silent = 0;
+    for (uint64_t at = 0; at < image; at++) {
+        if (good.data[at] != 0)
+            continue;
+        zeros++;
+        good.data[at] = 0x80;
+        fix(good.data, good.length);
+        silent += open_and_verify(good.data, good.length, NULL) == 0;
+        good.data[at] = 0;
+    }
+    // The zeros that may change: mtimes, uids and gids (8 of a compact inode's bytes at most), two
+    // bytes of a device number.
+    if (silent > 420 * 16)
+        fail_msg("%llu of %llu zeros may change", (unsigned long long)silent,
+                 (unsigned long long)zeros);
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = tarn_sample_new(3);
+    tarn_sample_fill(sample);
+    tarn_autobuf struct tarn_buf bytes = { 0 };
+    tarn_sample_bootstrap(sample, &bytes);
+    struct tarn_err err = { 0 };
+    if (open_and_verify(bytes.data, bytes.length, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void test_deep(void **state)
+{
+    (void)state;
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = tarn_sample_new(0);
+    struct tarn_node *node = tarn_tree_root(sample->tree);
+    for (int i = 0; i < 100000; i++)
+        node = tarn_sample_add(sample, node, "d", S_IFDIR | 0755);
+    tarn_autobuf struct tarn_buf bytes = { 0 };
+    struct tarn_err err = { 0 };
+    uint64_t inodes;
+    tarn_tree_sort(sample->tree);
+    assert_int_equal(tarn_erofs_write(sample->tree, &sample->plan, &bytes, &inodes, &err), 0);
+    struct tarn_bootstrap bootstrap = { .inode_count = 100001, .name_count = 100000 };
+    assert_int_equal(tarn_erofs_open(bytes.data, bytes.length, &bootstrap.erofs, &err), 0);
+    if (tarn_verify_tree(&bootstrap, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_damages),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_deep),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
