@@ -4,7 +4,7 @@
 //
 // Runs are what is fetched: a run's stored bytes come in one range read and are decoded as far as
 // needed; the last TARN_DATA_READER_RUNS runs are kept. So whoever reads ascending fetches and decodes
-// each stored byte once. Memory: at most 0.75 MiB a run.
+// each stored byte once. Memory: at most 1 MiB a run.
 //
 // One thread at a time; blocks.
 #ifndef TARN_CONVERTER_DATA_READER_H

@@ -61,8 +61,8 @@ static size_t compress(struct tarn_encoder *encoder, const struct tarn_plain_chu
     if (!ZSTD_isError(ret))
         ret = ZSTD_CCtx_setPledgedSrcSize(context, chunk->length);
     if (!ZSTD_isError(ret) && chunk->prefix_length > 0)
-        ret = ZSTD_CCtx_refPrefix(context, chunk->bytes - chunk->prefix_length,
-                                  chunk->prefix_length);
+        ret =
+            ZSTD_CCtx_refPrefix(context, chunk->bytes - chunk->prefix_length, chunk->prefix_length);
     if (!ZSTD_isError(ret))
         ret = ZSTD_compress2(context, out, ZSTD_compressBound(chunk->length), chunk->bytes,
                              chunk->length);
@@ -131,8 +131,8 @@ int tarn_decoder_decode(struct tarn_decoder *decoder, const struct tarn_encoded_
     if (!ZSTD_isError(ret))
         ret = ZSTD_DCtx_refPrefix(decoder->context, chunk->prefix, chunk->prefix_length);
     if (!ZSTD_isError(ret))
-        ret = ZSTD_decompressDCtx(decoder->context, out, length, chunk->stored,
-                                  chunk->stored_length);
+        ret =
+            ZSTD_decompressDCtx(decoder->context, out, length, chunk->stored, chunk->stored_length);
     if (ZSTD_isError(ret))
         return ZSTD_getErrorCode(ret) == ZSTD_error_memory_allocation ? -ENOMEM : -EIO;
     return ret == length ? 0 : -EIO;

@@ -10,8 +10,8 @@ enum { EXTENTS_MAX = 65536 / 2 }; // of a file: every second unit a hole
 struct contents {
     struct tarn_layer_metadata_reader *reader;
     struct tarn_bytes units;
-    uint32_t next_extent;      // of section 0x0109
-    uint64_t next_address;     // of the own data space
+    uint32_t next_extent;       // of section 0x0109
+    uint64_t next_address;      // of the own data space
     struct tarn_digest nothing; // the digest of no bytes
 };
 
@@ -210,8 +210,8 @@ static bool ascends(const struct raw_xattr *a, const struct raw_xattr *b)
 
 // Reads the set's count xattrs into items, whose names are offsets in names until all are there.
 static int read_items(const struct tarn_layer_metadata_reader *reader, uint32_t index,
-                      const struct tarn_bytes *section, size_t *position,
-                      struct tarn_buf *names, struct tarn_buf *items)
+                      const struct tarn_bytes *section, size_t *position, struct tarn_buf *names,
+                      struct tarn_buf *items)
 {
     const uint32_t count = tarn_get_le32(section->data + *position);
     *position += 4;
@@ -267,8 +267,8 @@ int tarn_layer_metadata_read_xattrs(struct tarn_layer_metadata_reader *reader)
     struct tarn_bytes section;
     // One inode cannot have more: 4 x 65,535 bytes inline and 255 shared ones of 65,535.
     const uint64_t limit = tarn_min_u64(UINT32_MAX, (uint64_t)reader->inode_count << 25);
-    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_XATTR_SETS, limit, 0, &decoded,
-                                       &section);
+    int ret =
+        tarn_layer_metadata_open(reader, TARN_SECTION_XATTR_SETS, limit, 0, &decoded, &section);
     size_t room = 0;
     for (size_t position = 0; ret == 0 && position < section.length;) {
         const uint32_t index = reader->set_count;

@@ -70,8 +70,7 @@ static int check_methods(const struct tarn_layer_metadata_reader *reader, const 
 static int read_layer(struct tarn_layer_metadata_reader *reader)
 {
     struct tarn_bytes bytes;
-    int ret =
-        tarn_layer_metadata_open(reader, TARN_SECTION_LAYER, 1, LAYER_SIZE, NULL, &bytes);
+    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_LAYER, 1, LAYER_SIZE, NULL, &bytes);
     if (ret == 0)
         ret = check_methods(reader, bytes.data);
     if (ret < 0)

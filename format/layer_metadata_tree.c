@@ -136,8 +136,7 @@ static int take_xattrs_and_content(struct inodes *inodes, uint32_t index, const 
     const uint32_t content = tarn_get_le32(record + INODE_CONTENT);
     if (!S_ISREG(inode->mode))
         return content ? fail_inode(inodes, index, "content of what is no regular file") : 0;
-    if (content == 0 ||
-        !take_number(content - 1, &inodes->next_content, reader->content_count))
+    if (content == 0 || !take_number(content - 1, &inodes->next_content, reader->content_count))
         return fail_inode(inodes, index, "content is not there or out of order");
     inode->content = reader->contents[content - 1];
     return 0;

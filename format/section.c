@@ -136,8 +136,7 @@ static int append_stored(struct tarn_buf *out, const struct tarn_section_form *f
         to_columns(data, length / form->stride, form->stride, columns);
         data = columns;
     }
-    return form->zstd ? append_compressed(out, data, length)
-                      : tarn_buf_append(out, data, length);
+    return form->zstd ? append_compressed(out, data, length) : tarn_buf_append(out, data, length);
 }
 
 static int append_padding(struct tarn_buf *out, uint64_t position)
@@ -196,8 +195,9 @@ int tarn_sections_finish(const struct tarn_sections *sections, enum tarn_contain
     tarn_put_le32(trailer + TRAILER_VERSION, TARN_FORMAT_VERSION);
     tarn_put_le32(trailer + TRAILER_COUNT, sections->count);
     tarn_put_le64(trailer + TRAILER_LENGTH, offset_base + out->length);
-    tarn_put_le64(trailer + TRAILER_XXH3,
-                  XXH3_64bits(out->data + start, length - TARN_SECTION_TRAILER_SIZE + TRAILER_XXH3));
+    tarn_put_le64(
+        trailer + TRAILER_XXH3,
+        XXH3_64bits(out->data + start, length - TARN_SECTION_TRAILER_SIZE + TRAILER_XXH3));
     return 0;
 }
 
@@ -301,8 +301,8 @@ static int parse_entry(const uint8_t *entry, struct tarn_sections *sections, uin
         return fail_section(sections, at, section->type, "reaches beyond the container", err);
     const uint64_t end = index > 0 ? section[-1].offset + section[-1].length : 0;
     if (section->offset != tarn_round_up(end, SECTION_ALIGNMENT))
-        return fail_section(sections, at, section->type,
-                            "does not start at the next multiple of 8", err);
+        return fail_section(sections, at, section->type, "does not start at the next multiple of 8",
+                            err);
     return check_kind(sections, index, flags, err);
 }
 
@@ -311,8 +311,8 @@ int tarn_sections_parse(const struct tarn_section_tail *tail, struct tarn_sectio
 {
     *sections = (struct tarn_sections){ .container = tail->container };
     if (tail->length < TARN_SECTION_TRAILER_SIZE || tail->length > tail->container_length)
-        return tarn_fail(err, -EUCLEAN, "%s of %llu bytes is too short",
-                         names[tail->container], (unsigned long long)tail->container_length);
+        return tarn_fail(err, -EUCLEAN, "%s of %llu bytes is too short", names[tail->container],
+                         (unsigned long long)tail->container_length);
     const uint8_t *trailer = tail->bytes + tail->length - TARN_SECTION_TRAILER_SIZE;
     int ret = check_trailer(tail, trailer, sections, err);
     if (ret < 0)
@@ -326,9 +326,10 @@ int tarn_sections_parse(const struct tarn_section_tail *tail, struct tarn_sectio
     const struct tarn_section *last = &sections->items[sections->count ? sections->count - 1 : 0];
     const uint64_t end = sections->count ? last->offset + last->length : 0;
     if (sections->directory != tarn_round_up(end, SECTION_ALIGNMENT))
-        return tarn_fail(err, -EUCLEAN, "%s offset %llu: directory does not start at the next "
-                         "multiple of 8", names[tail->container],
-                         (unsigned long long)sections->directory);
+        return tarn_fail(err, -EUCLEAN,
+                         "%s offset %llu: directory does not start at the next "
+                         "multiple of 8",
+                         names[tail->container], (unsigned long long)sections->directory);
     return 0;
 }
 

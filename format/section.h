@@ -37,7 +37,7 @@ enum tarn_container { TARN_CONTAINER_BLOB, TARN_CONTAINER_METADATA, TARN_CONTAIN
 struct tarn_section {
     uint32_t type;
     bool zstd;
-    uint8_t stride; // 0: not transposed
+    uint8_t stride;  // 0: not transposed
     uint64_t offset; // from the container's start
     uint64_t length; // as stored
     uint64_t xxh3;
@@ -75,7 +75,9 @@ int tarn_sections_finish(const struct tarn_sections *sections, enum tarn_contain
 // -EUCLEAN with offset and rule, -ENOTSUP for unknown required sections, flags and versions. Checks
 // all of section 2 that the directory shows: that known sections have their form and order, too.
 // Unknown sections without the required bit are in *sections and are found by nobody.
-enum { TARN_SECTIONS_TAIL = TARN_SECTIONS_MAX * TARN_SECTION_ENTRY_SIZE + TARN_SECTION_TRAILER_SIZE };
+enum {
+    TARN_SECTIONS_TAIL = TARN_SECTIONS_MAX * TARN_SECTION_ENTRY_SIZE + TARN_SECTION_TRAILER_SIZE
+};
 struct tarn_section_tail {
     enum tarn_container container;
     const uint8_t *bytes;

@@ -29,12 +29,12 @@ struct tarn_blob_record {
 enum tarn_location_kind { TARN_LOCATION_STORED, TARN_LOCATION_REFERENCE, TARN_LOCATION_GAP };
 struct tarn_location {
     enum tarn_location_kind kind;
-    bool raw;              // stored
-    bool run_start;        // stored
+    bool raw;               // stored
+    bool run_start;         // stored
     uint32_t stored_length; // stored: 1 to TARN_CHUNK_MAX
-    uint64_t offset;       // stored: in the blob
-    uint32_t blob;         // reference: blob index
-    uint64_t address;      // reference: in that blob's data space
+    uint64_t offset;        // stored: in the blob
+    uint32_t blob;          // reference: blob index
+    uint64_t address;       // reference: in that blob's data space
 };
 struct tarn_location tarn_location_unpack(uint64_t packed);
 uint64_t tarn_location_pack(const struct tarn_location *location);

@@ -21,10 +21,10 @@ struct check {
 struct walk {
     uint32_t blob;
     struct tarn_blob_record record;
-    bool whole;           // the blob's table has all of its rows
-    bool in_run;          // the row before is a stored chunk, and its run is not closed
-    uint64_t run_length;  // of that run so far
-    bool stored_before;   // the row before is a stored chunk
+    bool whole;          // the blob's table has all of its rows
+    bool in_run;         // the row before is a stored chunk, and its run is not closed
+    uint64_t run_length; // of that run so far
+    bool stored_before;  // the row before is a stored chunk
     bool gap_before;
     uint64_t next_offset; // end of the last stored chunk in the blob
 };
@@ -72,9 +72,9 @@ static const char *record_rule(const struct check *check, uint32_t blob,
     const bool own = is_own(check, blob);
     if (record->data_length > TARN_DATA_SPACE_LIMIT || record->data_length % TARN_BLOCK != 0)
         return "data space has a wrong length";
-    if (own && (record->size | record->metadata_offset | record->metadata_length ||
-                !tarn_digest_is_zero(&record->digest) ||
-                !tarn_digest_is_zero(&record->metadata_digest)))
+    if (own &&
+        (record->size | record->metadata_offset | record->metadata_length ||
+         !tarn_digest_is_zero(&record->digest) || !tarn_digest_is_zero(&record->metadata_digest)))
         return "the own blob's digest, size and metadata are not zero";
     if (!own && record->metadata_length == 0)
         return "has no layer metadata";
@@ -95,8 +95,9 @@ static int check_records(const struct check *check)
     const struct tarn_tables *tables = check->tables;
     const struct tarn_tables_rules *rules = check->rules;
     if (tables->blob_count > TARN_BLOBS_MAX || tables->blob_count < rules->chain)
-        return tarn_fail(check->err, -EUCLEAN, "section 0x%04x: %u records do not fit a chain of %u",
-                         TARN_SECTION_BLOBS, tables->blob_count, rules->chain);
+        return tarn_fail(check->err, -EUCLEAN,
+                         "section 0x%04x: %u records do not fit a chain of %u", TARN_SECTION_BLOBS,
+                         tables->blob_count, rules->chain);
     uint64_t rows = 0;
     for (uint32_t i = 0; i < tables->blob_count; i++) {
         const uint8_t *bytes = tables->blobs + (size_t)i * TARN_BLOB_RECORD_SIZE;
@@ -148,14 +149,13 @@ static int check_gap(const struct check *check, struct walk *walk, uint32_t row)
 static int check_offset(const struct check *check, struct walk *walk, uint32_t row,
                         const struct tarn_location *location)
 {
-    const bool after_unknown =
-        !walk->whole && (walk->gap_before || row == walk->record.first_row);
+    const bool after_unknown = !walk->whole && (walk->gap_before || row == walk->record.first_row);
     if (after_unknown ? location->offset < walk->next_offset
                       : location->offset != walk->next_offset)
         return fail_location(check, row, "stored chunk does not follow the one before");
     const uint64_t end = location->offset + location->stored_length;
-    const uint64_t limit = is_own(check, walk->blob) ? check->rules->chunks_length
-                                                     : walk->record.metadata_offset;
+    const uint64_t limit =
+        is_own(check, walk->blob) ? check->rules->chunks_length : walk->record.metadata_offset;
     if (end > limit)
         return fail_location(check, row, "stored chunk reaches beyond the chunks section");
     walk->next_offset = end;
@@ -172,8 +172,8 @@ static int check_stored(const struct check *check, struct walk *walk, uint32_t r
         return fail_location(check, row, "compressed chunk is not smaller than its bytes");
     const bool starts = !walk->stored_before || !walk->in_run;
     if (location->run_start != starts)
-        return fail_location(check, row, starts ? "run does not start here"
-                                                : "run starts where none was closed");
+        return fail_location(
+            check, row, starts ? "run does not start here" : "run starts where none was closed");
     walk->run_length = (starts ? 0 : walk->run_length) + length;
     walk->in_run = walk->run_length < TARN_RUN_LENGTH;
     const int ret = check_offset(check, walk, row, location);
@@ -184,8 +184,7 @@ static int check_stored(const struct check *check, struct walk *walk, uint32_t r
 
 // The row that the reference names: a stored chunk of the same length and digest.
 static int check_target(const struct check *check, uint32_t row,
-                        const struct tarn_location *location,
-                        const struct tarn_blob_record *holder)
+                        const struct tarn_location *location, const struct tarn_blob_record *holder)
 {
     const struct tarn_tables *tables = check->tables;
     const uint32_t target = tarn_tables_find(tables, holder, location->address);

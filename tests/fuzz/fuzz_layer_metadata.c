@@ -14,8 +14,7 @@ static void read_and_write(const struct tarn_buf *container, bool same)
 {
     struct tarn_layer_metadata metadata;
     struct tarn_err err = { 0 };
-    const int ret =
-        tarn_layer_metadata_read(container->data, container->length, &metadata, &err);
+    const int ret = tarn_layer_metadata_read(container->data, container->length, &metadata, &err);
     if (ret < 0) {
         if (strncmp(err.text, "layer metadata", 14) != 0 && ret != -ENOMEM)
             abort();

@@ -14,8 +14,7 @@ static void open_all(const struct tarn_sections *sections, const uint8_t *contai
     for (uint32_t i = 0; i < sections->count; i++) {
         struct tarn_bytes bytes;
         struct tarn_err err = { 0 };
-        const int ret =
-            tarn_section_open(&source, sections->items[i].type, &decoded, &bytes, &err);
+        const int ret = tarn_section_open(&source, sections->items[i].type, &decoded, &bytes, &err);
         if (ret == 0 && bytes.length > source.limit)
             abort();
         if (ret < 0 && !strstr(err.text, "section 0x") && ret != -ENOMEM)

@@ -26,17 +26,17 @@ static void ask(const struct tarn_tables *tables)
 {
     for (uint32_t i = 0; i < tables->blob_count; i++) {
         const struct tarn_blob_record blob = tarn_tables_blob(tables, i);
-        for (uint32_t row = 0; row < tables->row_count; row++) {
+        for (uint32_t row = 0; row < tables->row_count; row += 1 + tables->blob_count / 8) {
             const uint64_t address = tarn_tables_address(tables, row);
             const uint32_t found = tarn_tables_find(tables, &blob, address);
             if (found != TARN_NONE &&
                 (found < blob.first_row || found - blob.first_row >= blob.row_count - 1))
                 abort();
-            if (tarn_tables_run_start(tables, row) > row)
-                abort();
         }
     }
     for (uint32_t row = 0; row < tables->row_count; row++) {
+        if (tarn_tables_run_start(tables, row) > row)
+            abort();
         const struct tarn_location location = tarn_tables_location(tables, row);
         const uint64_t packed = tarn_get_le64(tables->locations + (size_t)row * 8);
         if ((location.kind != TARN_LOCATION_REFERENCE || location.blob < TARN_BLOBS_MAX) &&
@@ -61,7 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += HEADER;
     size -= HEADER;
     uint8_t *copies[4];
-    tables.blobs = take(&data, &size, (size_t)tables.blob_count * TARN_BLOB_RECORD_SIZE, &copies[0]);
+    tables.blobs =
+        take(&data, &size, (size_t)tables.blob_count * TARN_BLOB_RECORD_SIZE, &copies[0]);
     tables.addresses = take(&data, &size, (size_t)tables.row_count * 8, &copies[1]);
     tables.locations = take(&data, &size, (size_t)tables.row_count * 8, &copies[2]);
     tables.digests = take(&data, &size, (size_t)tables.row_count * 32, &copies[3]);

@@ -131,15 +131,16 @@ class OwnTree:
             # What a directory replaces had replaced what the layers below have.
             node.whiteout |= inode.is_dir and node.inode is not None
             node.children = {}
+        node.opaque &= inode.is_dir
         node.inode, node.implicit = inode, False
 
     def hard_link(self, node, member):
         names = [n for n in member.link.split(b"/") if n not in (b"", b".")]
         parent, path = self.walk(names[:-1], False)
         there = parent.children.get(names[-1]) if parent is not None else None
-        if there is not None and there.inode is not None:
+        if there is not None and there.exists:
+            assert not there.is_dir
             inode = there.inode
-            assert not inode.is_dir
         else:
             target = b"/".join(path + (names[-1],))
             inode = self.lower.setdefault(target, tree.Inode(0, target=target))
@@ -147,7 +148,7 @@ class OwnTree:
         inode.uid, inode.gid = member.uid, member.gid
         inode.mtime, inode.nsec = member.mtime, member.nsec
         inode.xattrs.update(member.xattrs)
-        node.inode, node.implicit, node.children = inode, False, {}
+        node.inode, node.implicit, node.opaque, node.children = inode, False, False, {}
 
     def layer(self):
         """As the reader's merge wants it."""

@@ -18,7 +18,7 @@ class Walker:
 
     def resolve(self, names, make=False, last=True):
         """The inode at a path, or None. Follows all symbolic links, the last component's only with
-        last. With make, missing directories are made."""
+        last. With make, missing directories are made, and too many links are an error."""
         stack, pending, links = [self.root], list(reversed(names)), 0
         while pending:
             name = pending.pop()
@@ -38,6 +38,7 @@ class Walker:
                 child = here.children[name] = new_directory()
             if child.type == stat.S_IFLNK and (pending or last):
                 links += 1
+                need(links <= MAX_LINKS or not make, "{!r}: too many symbolic links", name)
                 if links > MAX_LINKS:
                     return None
                 if child.target.startswith(b"/"):

@@ -5,18 +5,12 @@
 #include "format/section.h"
 
 static const struct tarn_section_form forms[TARN_TEST_PARTS] = {
-    { TARN_SECTION_LAYER, false, 0 },
-    { TARN_SECTION_BLOBS, true, 0 },
-    { TARN_SECTION_INODES, true, 64 },
-    { TARN_SECTION_NAMES, true, 12 },
-    { TARN_SECTION_NAME_BYTES, true, 0 },
-    { TARN_SECTION_TARGETS, true, 0 },
-    { TARN_SECTION_XATTR_SETS, true, 0 },
-    { TARN_SECTION_CONTENTS, true, 64 },
-    { TARN_SECTION_UNITS, true, 8 },
-    { TARN_SECTION_CHUNK_ADDRESSES, true, 8 },
-    { TARN_SECTION_CHUNK_LOCATIONS, true, 8 },
-    { TARN_SECTION_CHUNK_DIGESTS, false, 0 },
+    { TARN_SECTION_LAYER, false, 0 },          { TARN_SECTION_BLOBS, true, 0 },
+    { TARN_SECTION_INODES, true, 64 },         { TARN_SECTION_NAMES, true, 12 },
+    { TARN_SECTION_NAME_BYTES, true, 0 },      { TARN_SECTION_TARGETS, true, 0 },
+    { TARN_SECTION_XATTR_SETS, true, 0 },      { TARN_SECTION_CONTENTS, true, 64 },
+    { TARN_SECTION_UNITS, true, 8 },           { TARN_SECTION_CHUNK_ADDRESSES, true, 8 },
+    { TARN_SECTION_CHUNK_LOCATIONS, true, 8 }, { TARN_SECTION_CHUNK_DIGESTS, false, 0 },
 };
 
 void tarn_test_parts_release(struct tarn_test_parts *parts)
@@ -62,9 +56,9 @@ void tarn_test_parts_fix_counts(struct tarn_test_parts *parts)
         uint32_t size;
         size_t count_offset; // in the layer section; 0: none
     } records[] = {
-        { TARN_SECTION_BLOBS, 128, 76 },  { TARN_SECTION_INODES, 64, 64 },
-        { TARN_SECTION_NAMES, 12, 68 },   { TARN_SECTION_CONTENTS, 64, 72 },
-        { TARN_SECTION_UNITS, 8, 0 },     { TARN_SECTION_CHUNK_ADDRESSES, 8, 0 },
+        { TARN_SECTION_BLOBS, 128, 76 },        { TARN_SECTION_INODES, 64, 64 },
+        { TARN_SECTION_NAMES, 12, 68 },         { TARN_SECTION_CONTENTS, 64, 72 },
+        { TARN_SECTION_UNITS, 8, 0 },           { TARN_SECTION_CHUNK_ADDRESSES, 8, 0 },
         { TARN_SECTION_CHUNK_LOCATIONS, 8, 0 },
     };
     struct tarn_buf *layer = &parts->sections[0];

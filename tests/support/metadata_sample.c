@@ -55,8 +55,9 @@ static struct tarn_content *holes(struct tarn_tree *tree, uint8_t name, uint64_t
                                   uint32_t extent_count, uint64_t address)
 {
     const struct tarn_extent extents[] = { { 1, 1 }, { 3, 1 } };
-    struct tarn_content units = { .kind = TARN_CONTENT_UNITS, .size = size,
-                                  .extent_count = extent_count, .extents = extents };
+    struct tarn_content units = {
+        .kind = TARN_CONTENT_UNITS, .size = size, .extent_count = extent_count, .extents = extents
+    };
     memset(units.digest.bytes, name, sizeof units.digest.bytes);
     if (extent_count == 0)
         tarn_sha256("", 0, &units.digest);
@@ -147,7 +148,8 @@ struct tarn_tree *tarn_test_sample_tree(void)
     char far[200];
     memset(far, 'f', sizeof far);
     far[sizeof far - 1] = '\0';
-    if (!add_files(tree) || !add_marks(tree) || !add_target(tree, "d.link", S_IFLNK | 0777, "../x") ||
+    if (!add_files(tree) || !add_marks(tree) ||
+        !add_target(tree, "d.link", S_IFLNK | 0777, "../x") ||
         !add_target(tree, "d/link", S_IFLNK | 0777, "d") ||
         !add_target(tree, "below", 0750, "usr/bin/below") || !add(tree, far))
         return NULL;
@@ -173,14 +175,16 @@ static bool add_row(struct tarn_tables_builder *builder, uint64_t address, uint8
 
 static struct tarn_location stored(bool run_start, uint64_t offset)
 {
-    return (struct tarn_location){ .kind = TARN_LOCATION_STORED, .run_start = run_start,
-                                   .stored_length = 1000, .offset = offset };
+    return (struct tarn_location){ .kind = TARN_LOCATION_STORED,
+                                   .run_start = run_start,
+                                   .stored_length = 1000,
+                                   .offset = offset };
 }
 
 static struct tarn_location reference(uint32_t blob, uint64_t address)
 {
-    return (struct tarn_location){ .kind = TARN_LOCATION_REFERENCE, .blob = blob,
-                                   .address = address };
+    return (
+        struct tarn_location){ .kind = TARN_LOCATION_REFERENCE, .blob = blob, .address = address };
 }
 
 // 65,536 bytes each: a run of four, a reference to its second, into the lower and the foreign blob,
@@ -208,8 +212,12 @@ static bool add_foreign_rows(struct tarn_tables_builder *builder)
 bool tarn_test_sample_tables(struct tarn_tables_builder *builder)
 {
     struct tarn_blob_record lower = {
-        .digest = named(101), .size = 100000, .data_length = LOWER_DATA, .metadata_offset = 90000,
-        .metadata_length = 9000, .metadata_digest = named(102),
+        .digest = named(101),
+        .size = 100000,
+        .data_length = LOWER_DATA,
+        .metadata_offset = 90000,
+        .metadata_length = 9000,
+        .metadata_digest = named(102),
     };
     struct tarn_blob_record own = { .data_length = OWN_DATA, .row_count = 9 };
     struct tarn_blob_record foreign = lower;
@@ -226,8 +234,11 @@ bool tarn_test_sample_tables(struct tarn_tables_builder *builder)
 
 struct tarn_layer_parameters tarn_test_sample_parameters(void)
 {
-    return (struct tarn_layer_parameters){ .level = -3, .zstd_version = 10504, .chain_index = 1,
-                                           .data_length = OWN_DATA, .chunks_length = OWN_STORED };
+    return (struct tarn_layer_parameters){ .level = -3,
+                                           .zstd_version = 10504,
+                                           .chain_index = 1,
+                                           .data_length = OWN_DATA,
+                                           .chunks_length = OWN_STORED };
 }
 
 bool tarn_test_sample_metadata(struct tarn_buf *out, struct tarn_err *err)

@@ -78,10 +78,9 @@ static void test_round_trips(void **state)
             assert_true(stored > 0 && (size_t)stored <= plain.length);
             assert_int_equal(raw, (size_t)stored == plain.length);
             memcpy(prefix, plain.bytes - plain.prefix_length, plain.prefix_length);
-            const struct tarn_encoded_chunk encoded = {
-                f->stored, (size_t)stored, raw, plain.prefix_length ? prefix : NULL,
-                plain.prefix_length
-            };
+            const struct tarn_encoded_chunk encoded = { f->stored, (size_t)stored, raw,
+                                                        plain.prefix_length ? prefix : NULL,
+                                                        plain.prefix_length };
             decode_and_compare(f, decoder, &plain, &encoded);
         }
         tarn_encoder_free(encoder);
@@ -129,8 +128,13 @@ static void test_levels(void **state)
     const struct {
         int level;
         bool known;
-    } cases[] = { { -6, false }, { -5, true }, { 0, true }, { 19, true }, { 20, false },
-                  { 99, false }, { -2147483647 - 1, false } };
+    } cases[] = { { -6, false },
+                  { -5, true },
+                  { 0, true },
+                  { 19, true },
+                  { 20, false },
+                  { 99, false },
+                  { -2147483647 - 1, false } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tarn_encoder *encoder = tarn_encoder_new(cases[i].level);
         if ((encoder != NULL) != cases[i].known)

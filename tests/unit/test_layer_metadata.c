@@ -151,7 +151,8 @@ static void test_round_trip(void **state)
 
     // What was read gives the same bytes again.
     assert_int_equal(tarn_layer_metadata_write(&metadata.parameters, metadata.tree,
-                                               &metadata.tables, &again, NULL), 0);
+                                               &metadata.tables, &again, NULL),
+                     0);
     assert_int_equal(again.length, sample->length);
     assert_memory_equal(again.data, sample->data, again.length);
     tarn_buf_release(&again);
@@ -253,8 +254,7 @@ static void test_refuses_to_write_without_places(void **state)
     struct tarn_err err = { 0 };
     node->inode->content->holder = TARN_NONE;
     assert_int_equal(tarn_layer_metadata_write(&parameters, tree, &none, &out, &err), -EINVAL);
-    assert_string_equal(err.text,
-                        "layer metadata: file 'holes' has a content without a place");
+    assert_string_equal(err.text, "layer metadata: file 'holes' has a content without a place");
     tarn_tree_free(tree);
     tarn_buf_release(&out);
 }
@@ -505,7 +505,8 @@ static void test_any_changed_byte(void **state)
         struct tarn_layer_metadata metadata;
         if (tarn_layer_metadata_read(changed.data, changed.length, &metadata, NULL) == 0) {
             assert_int_equal(tarn_layer_metadata_write(&metadata.parameters, metadata.tree,
-                                                       &metadata.tables, &again, NULL), 0);
+                                                       &metadata.tables, &again, NULL),
+                             0);
             assert_int_equal(again.length, changed.length);
             assert_memory_equal(again.data, changed.data, again.length);
             tarn_layer_metadata_release(&metadata);

@@ -33,8 +33,8 @@ static void build(struct fixture *f, struct tarn_buf *out)
         { { TARN_SECTION_NAMES, true, 12 }, 0 },
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        assert_int_equal(tarn_section_append(&sections, out, &parts[i].form, f->data,
-                                             parts[i].length), 0);
+        assert_int_equal(
+            tarn_section_append(&sections, out, &parts[i].form, f->data, parts[i].length), 0);
     assert_int_equal(tarn_sections_finish(&sections, TARN_CONTAINER_METADATA, 0, out), 0);
 }
 
@@ -85,8 +85,7 @@ static void test_round_trip(void **state)
     };
     struct tarn_buf decoded = { 0 };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        const struct tarn_section_source source = { &sections, f->container.data,
-                                                    parts[i].length };
+        const struct tarn_section_source source = { &sections, f->container.data, parts[i].length };
         struct tarn_bytes bytes;
         if (tarn_section_open(&source, parts[i].type, &decoded, &bytes, &err) < 0)
             fail_msg("%s", err.text);
@@ -163,7 +162,7 @@ static void test_refused_directories(void **state)
     enum { ENTRY, TRAILER };
     const struct {
         int place;
-        uint32_t type;  // ENTRY: of this section
+        uint32_t type; // ENTRY: of this section
         size_t offset;
         int width;
         uint64_t value;
@@ -294,10 +293,9 @@ static void test_too_short(void **state)
 {
     struct fixture *f = *state;
     for (size_t n = 0; n < 64 + 4 * 32; n++) {
-        const struct tarn_section_tail tail = {
-            TARN_CONTAINER_METADATA, f->container.data + f->container.length - n, n,
-            f->container.length
-        };
+        const struct tarn_section_tail tail = { TARN_CONTAINER_METADATA,
+                                                f->container.data + f->container.length - n, n,
+                                                f->container.length };
         struct tarn_sections sections;
         assert_int_equal(tarn_sections_parse(&tail, &sections, NULL), -EUCLEAN);
     }

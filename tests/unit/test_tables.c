@@ -268,8 +268,8 @@ static void expect_refused(const struct refused *cases, size_t count, bool metad
         set(&builder, &cases[i]);
         const struct tarn_tables tables = tarn_tables_builder_view(&builder);
         struct tarn_err err = { 0 };
-        const int ret = tarn_tables_verify(&tables, metadata ? &metadata_rules : &bootstrap_rules,
-                                           &err);
+        const int ret =
+            tarn_tables_verify(&tables, metadata ? &metadata_rules : &bootstrap_rules, &err);
         if (ret != cases[i].code || !strstr(err.text, cases[i].want))
             fail_msg("case %zu: want %d \"%s\", got %d \"%s\"", i, cases[i].code, cases[i].want,
                      ret, err.text);
@@ -410,12 +410,9 @@ static void test_refused_shapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_locations),
-        cmocka_unit_test(test_sound_tables),
-        cmocka_unit_test(test_empty_table),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_refused_bootstrap),
-        cmocka_unit_test(test_refused_metadata),
+        cmocka_unit_test(test_locations),         cmocka_unit_test(test_sound_tables),
+        cmocka_unit_test(test_empty_table),       cmocka_unit_test(test_find),
+        cmocka_unit_test(test_refused_bootstrap), cmocka_unit_test(test_refused_metadata),
         cmocka_unit_test(test_refused_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
