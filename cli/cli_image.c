@@ -12,8 +12,7 @@ int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const ch
     if (image->reference.kind == TARN_REFERENCE_TAR || image->reference.kind == TARN_REFERENCE_DIR)
         return tarn_fail(err, -EINVAL, "%s is no image; give oci:DIR:TAG or oci-archive:FILE:TAG",
                          name);
-    ret = platform ? tarn_platform_parse(platform, &wanted, err)
-                   : tarn_platform_host(&wanted, err);
+    ret = platform ? tarn_platform_parse(platform, &wanted, err) : tarn_platform_host(&wanted, err);
     if (ret < 0)
         return ret;
     image->blocking = tarn_blocking_new(err);

@@ -10,11 +10,11 @@
 #include "cli/usage.h"
 #include "converter/data_reader.h"
 
-static const char usage[] =
-    "usage: tarn cat [--platform P] [--json] IMAGE PATH\n"
-    "\n"
-    "Writes a file of a converted image to stdout; every byte was checked. With --json, its size and\n"
-    "SHA-256 instead.\n";
+static const char usage[] = "usage: tarn cat [--platform P] [--json] IMAGE PATH\n"
+                            "\n"
+                            "Writes a file of a converted image to stdout; every byte was checked. "
+                            "With --json, its size and\n"
+                            "SHA-256 instead.\n";
 
 enum { PIECE = 256 << 10 };
 

@@ -164,12 +164,13 @@ static json_t *summary_json(const struct tarn_convert_summary *summary, double s
 {
     char tree[TARN_DIGEST_TEXT];
     char manifest[TARN_DIGEST_TEXT];
+    const uint64_t bytes_out = summary->blob_bytes + summary->bootstrap_bytes;
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:s}",
         "images", (json_int_t)summary->images, "layers", (json_int_t)summary->layers,
         "layers_reused", (json_int_t)summary->layers_reused, "bytes_in",
         (json_int_t)summary->source_bytes, "tar_bytes", (json_int_t)summary->tar_bytes, "bytes_out",
-        (json_int_t)(summary->blob_bytes + summary->bootstrap_bytes), "blob_bytes",
+        (json_int_t)bytes_out, "blob_bytes",
         (json_int_t)summary->blob_bytes, "bootstrap_bytes", (json_int_t)summary->bootstrap_bytes,
         "data_bytes", (json_int_t)summary->data_bytes, "unique_bytes",
         (json_int_t)summary->unique_bytes, "chunks", (json_int_t)summary->chunks, "runs",

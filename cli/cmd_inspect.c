@@ -45,15 +45,16 @@ static json_t *blob_json(const struct tarn_cli_image *image, uint32_t i)
 {
     const struct tarn_blob_record blob = tarn_tables_blob(&image->bootstrap.tables, i);
     const struct row_counts counts = count_rows(&image->bootstrap.tables, &blob);
-    json_t *json = json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "digest",
-        digest_json(&blob.digest), "size", (json_int_t)blob.size, "data_length",
-        (json_int_t)blob.data_length, "metadata_offset", (json_int_t)blob.metadata_offset,
-        "metadata_length", (json_int_t)blob.metadata_length, "metadata_digest",
-        digest_json(&blob.metadata_digest), "slot", (json_int_t)blob.slot, "chunks",
-        (json_int_t)(counts.stored + counts.references), "references",
-        (json_int_t)counts.references, "runs", (json_int_t)counts.runs, "role",
-        blob.role == TARN_BLOB_FOREIGN ? "dict" : "layer");
+    const uint64_t chunks = counts.stored + counts.references;
+    json_t *json =
+        json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "digest",
+                  digest_json(&blob.digest), "size", (json_int_t)blob.size, "data_length",
+                  (json_int_t)blob.data_length, "metadata_offset", (json_int_t)blob.metadata_offset,
+                  "metadata_length", (json_int_t)blob.metadata_length, "metadata_digest",
+                  digest_json(&blob.metadata_digest), "slot", (json_int_t)blob.slot, "chunks",
+                  (json_int_t)chunks, "references",
+                  (json_int_t)counts.references, "runs", (json_int_t)counts.runs, "role",
+                  blob.role == TARN_BLOB_FOREIGN ? "dict" : "layer");
     if (!json || i >= image->manifest.chain_count)
         return json;
     const struct tarn_manifest_blob *layer = &image->manifest.blobs[i];
@@ -91,9 +92,8 @@ static json_t *image_json(const struct tarn_cli_image *image)
         (json_int_t)image->manifest.bootstrap.size, "bootstrap_digest",
         digest_json(&image->manifest.bootstrap_digest), "bootstrap_size",
         (json_int_t)image->bootstrap_bytes.length, "inodes", (json_int_t)bootstrap->inode_count,
-        "names", (json_int_t)bootstrap->name_count, "file_bytes",
-        (json_int_t)bootstrap->file_bytes, "blobs", blobs, "slots", slots_json(bootstrap), "format",
-        (json_int_t)TARN_FORMAT_VERSION);
+        "names", (json_int_t)bootstrap->name_count, "file_bytes", (json_int_t)bootstrap->file_bytes,
+        "blobs", blobs, "slots", slots_json(bootstrap), "format", (json_int_t)TARN_FORMAT_VERSION);
     if (json && image->manifest.has_subject)
         json_object_set_new(json, "subject", digest_json(&image->manifest.subject.digest));
     return json;

@@ -125,9 +125,8 @@ static int add_xattrs(const struct listing *listing, const struct tarn_erofs_ino
     uint32_t cursor = 0;
     int ret;
     while ((ret = tarn_erofs_xattr(listing->erofs, inode, &cursor, &xattr)) == 1) {
-        tarn_autofree char *name =
-            tarn_asprintf("%s%.*s", tarn_erofs_xattr_prefix(xattr.index), (int)xattr.name_length,
-                          xattr.name);
+        tarn_autofree char *name = tarn_asprintf("%s%.*s", tarn_erofs_xattr_prefix(xattr.index),
+                                                 (int)xattr.name_length, xattr.name);
         if (name)
             set_bytes(xattrs, name, xattr.value, xattr.length);
     }
@@ -141,18 +140,18 @@ static int add_xattrs(const struct listing *listing, const struct tarn_erofs_ino
 static int add_json(const struct listing *listing, const char *path,
                     const struct tarn_erofs_inode *inode)
 {
-    json_t *entry = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "type",
-                              S_ISDIR(inode->mode)    ? "directory"
-                              : S_ISREG(inode->mode)  ? "file"
-                              : S_ISLNK(inode->mode)  ? "symlink"
-                              : S_ISCHR(inode->mode)  ? "character-device"
-                              : S_ISBLK(inode->mode)  ? "block-device"
-                                                      : "fifo",
-                              "mode", (json_int_t)(inode->mode & 07777), "uid",
-                              (json_int_t)inode->uid, "gid", (json_int_t)inode->gid, "nlink",
-                              (json_int_t)inode->nlink, "mtime", (json_int_t)inode->mtime,
-                              "mtime_ns", (json_int_t)inode->mtime_ns, "nid",
-                              (json_int_t)inode->nid);
+    json_t *entry =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "type",
+                  S_ISDIR(inode->mode)   ? "directory"
+                  : S_ISREG(inode->mode) ? "file"
+                  : S_ISLNK(inode->mode) ? "symlink"
+                  : S_ISCHR(inode->mode) ? "character-device"
+                  : S_ISBLK(inode->mode) ? "block-device"
+                                         : "fifo",
+                  "mode", (json_int_t)(inode->mode & 07777), "uid", (json_int_t)inode->uid, "gid",
+                  (json_int_t)inode->gid, "nlink", (json_int_t)inode->nlink, "mtime",
+                  (json_int_t)inode->mtime, "mtime_ns", (json_int_t)inode->mtime_ns, "nid",
+                  (json_int_t)inode->nid);
     if (!entry || json_array_append_new(listing->json, entry) < 0)
         return tarn_fail(listing->err, -ENOMEM, "out of memory");
     set_bytes(entry, "path", path, strlen(path));
@@ -233,7 +232,8 @@ static int list_directory(const struct listing *listing, const struct pending *d
     int ret = tarn_erofs_inode(listing->erofs, directory->nid, &inode);
     const size_t first = stack->count;
     struct tarn_erofs_dirent entry = { .cookie = 0 };
-    while (ret >= 0 && (ret = tarn_erofs_readdir(listing->erofs, &inode, entry.cookie, &entry)) == 1) {
+    while (ret >= 0 &&
+           (ret = tarn_erofs_readdir(listing->erofs, &inode, entry.cookie, &entry)) == 1) {
         const bool dots = (entry.length == 1 && entry.name[0] == '.') ||
                           (entry.length == 2 && memcmp(entry.name, "..", 2) == 0);
         if (!dots)
@@ -283,6 +283,7 @@ static int run(struct listing *listing, const char *name, const char *platform, 
         if (ret < 0)
             tarn_err_prepend(listing->err, "%s", name);
     }
+    listing->erofs = NULL;
     tarn_cli_image_release(&image);
     return ret;
 }

@@ -15,9 +15,9 @@ void tarn_progress_free(struct tarn_progress *progress); // takes the line away
 TARN_DEFINE_CLEANUP(struct tarn_progress, tarn_progress_free)
 
 // As tarn_convert_options.progress, with the progress as context.
-void tarn_progress_tell(void *progress, enum tarn_convert_progress what, uint64_t bytes);
+void tarn_progress_tell(void *context, enum tarn_convert_progress what, uint64_t bytes);
 // As tarn_convert_options.note: prints a line of its own to stderr.
-void tarn_progress_note(void *progress, const char *text);
+void tarn_progress_note(void *context, const char *text);
 double tarn_progress_seconds(const struct tarn_progress *progress); // since the start
 
 #endif

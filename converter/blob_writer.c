@@ -11,8 +11,8 @@ struct writer {
     const struct tarn_blob_output *output;
     struct tarn_blob_result *result;
     struct tarn_hasher *hasher;
-    XXH3_state_t *xxh3; // of the chunks section
-    uint64_t written;   // bytes of the blob so far
+    XXH3_state_t *xxh3;   // of the chunks section
+    uint64_t written;     // bytes of the blob so far
     uint64_t next_offset; // of the next stored chunk
 };
 
@@ -146,10 +146,9 @@ int tarn_blob_write(const struct tarn_blob_context *context, const struct tarn_b
     if (context->dict)
         tarn_dict_begin_layer(context->dict);
     tarn_cleanup(tarn_hasher_free_p) struct tarn_hasher *hasher = tarn_hasher_new();
-    struct writer writer = { .output = output,
-                             .result = result,
-                             .hasher = hasher,
-                             .xxh3 = XXH3_createState() };
+    struct writer writer = {
+        .output = output, .result = result, .hasher = hasher, .xxh3 = XXH3_createState()
+    };
     int ret;
     if (!hasher || !writer.xxh3) {
         ret = tarn_fail(err, -ENOMEM, "out of memory for a blob");

@@ -10,8 +10,8 @@
 #include <signal.h>
 
 #include "base/pool.h"
-#include "converter/dedup_index.h"
 #include "converter/data_space.h"
+#include "converter/dedup_index.h"
 #include "converter/dict.h"
 #include "format/layer_metadata.h"
 
@@ -23,9 +23,9 @@ struct tarn_blob_output {
 
 // What all layers of one conversion share.
 struct tarn_blob_context {
-    struct tarn_pool *pool; // its threads help; the calling thread works too
+    struct tarn_pool *pool;         // its threads help; the calling thread works too
     struct tarn_dedup_index *index; // stored chunks of the chain so far: {chain index, address}
-    struct tarn_dict *dict; // NULL: none
+    struct tarn_dict *dict;         // NULL: none
     int level;
     const volatile sig_atomic_t *cancel; // NULL, or ends the work with -EINTR once it is not 0
     void (*progress)(void *context, uint64_t bytes); // NULL, or told of data-space bytes done
@@ -36,7 +36,7 @@ struct tarn_blob_layer {
     uint32_t chain_index;
     uint64_t data_length;
     struct tarn_data_space *space;
-    struct tarn_tree *tree; // own tree; contents placed
+    struct tarn_tree *tree;               // own tree; contents placed
     const struct tarn_blob_record *lower; // the chain's blobs below, chain_index of them
 };
 
@@ -48,7 +48,7 @@ struct tarn_blob_statistics {
 };
 
 struct tarn_blob_result {
-    struct tarn_blob_record record; // digest, size, metadata; row fields 0
+    struct tarn_blob_record record;    // digest, size, metadata; row fields 0
     struct tarn_tables_builder tables; // as in the layer metadata; the caller releases it
     struct tarn_blob_statistics statistics;
 };

@@ -40,8 +40,8 @@ struct run {
 
 struct batch {
     struct pipeline *pipeline;
-    uint8_t *buffer;  // HEADROOM + BATCH_SIZE
-    uint64_t address; // of buffer + HEADROOM
+    uint8_t *buffer;   // HEADROOM + BATCH_SIZE
+    uint64_t address;  // of buffer + HEADROOM
     size_t cut_length; // bytes of the chunks that were cut here
     bool last;
     uint32_t carried; // chunks in front that came from the batch before
@@ -190,8 +190,7 @@ static void encode_run(struct tarn_job *job)
 {
     struct run *run = (struct run *)job;
     const struct tarn_decided_chunk *last = &run->batch->chunks[run->end - 1];
-    const uint64_t length =
-        last->address + last->length - run->batch->chunks[run->first].address;
+    const uint64_t length = last->address + last->length - run->batch->chunks[run->first].address;
     // Stored chunks are never longer than plain ones, so the bound is needed only behind the last.
     run->out = malloc(length + tarn_encoder_bound());
     run->status = -ENOMEM;
@@ -210,9 +209,9 @@ static void cut(struct pipeline *pipeline, struct batch *batch, size_t length)
     size_t offset = 0;
     while (offset < length && (batch->last || length - offset >= TARN_CHUNK_MAX)) {
         const size_t n = tarn_chunker_next(bytes + offset, length - offset);
-        batch->chunks[batch->count++] = (struct tarn_decided_chunk){
-            .address = pipeline->position + offset, .length = (uint32_t)n
-        };
+        batch->chunks[batch->count++] =
+            (struct tarn_decided_chunk){ .address = pipeline->position + offset,
+                                         .length = (uint32_t)n };
         offset += n;
     }
     batch->cut_length = offset;

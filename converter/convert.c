@@ -61,8 +61,9 @@ static int open_destination(struct session *session, struct tarn_err *err)
 {
     const enum tarn_reference_kind kind = session->destination.kind;
     if (kind == TARN_REFERENCE_TAR || kind == TARN_REFERENCE_DIR)
-        return tarn_fail(err, -EINVAL, "%s is no destination; give oci:DIR:TAG or "
-                                       "oci-archive:FILE:TAG",
+        return tarn_fail(err, -EINVAL,
+                         "%s is no destination; give oci:DIR:TAG or "
+                         "oci-archive:FILE:TAG",
                          session->destination.text);
     if (session->destination.has_digest)
         return tarn_fail(err, -EINVAL, "%s: a destination needs a tag, not a digest",
@@ -182,9 +183,9 @@ static int open_dict(struct session *session, struct tarn_err *err)
     struct tarn_copy copy = { .to_blocking = session->to_blocking, .to = session->to };
     copy.from_blocking = tarn_blocking_new(err);
     const struct tarn_repository_options options = { 0 };
-    ret = copy.from_blocking ? tarn_blocking_open(copy.from_blocking, &reference, &options,
-                                                  &copy.from, err)
-                             : -ENOMEM;
+    ret = copy.from_blocking
+              ? tarn_blocking_open(copy.from_blocking, &reference, &options, &copy.from, err)
+              : -ENOMEM;
     if (ret == 0)
         ret = load_dict(session, &copy, &reference, err);
     tarn_repository_close(copy.from);
@@ -209,8 +210,8 @@ static int fill_layers(struct session *session, const json_t *manifest, const js
         struct tarn_descriptor descriptor;
         enum tarn_layer_kind kind;
         const char *diff_id = json_string_value(json_array_get(diff_ids, i));
-        int ret = tarn_descriptor_parse(json_array_get(descriptors, i), "descriptor", &descriptor,
-                                        err);
+        int ret =
+            tarn_descriptor_parse(json_array_get(descriptors, i), "descriptor", &descriptor, err);
         if (ret == 0)
             ret = tarn_layer_kind(descriptor.media_type, &kind, err);
         if (ret == 0 && kind != TARN_LAYER_TAR)
@@ -268,8 +269,8 @@ static int run_job(struct session *session, struct tarn_image_job *job,
 static int convert_plain(struct session *session, const struct tarn_descriptor *original,
                          struct tarn_image_result *result, struct tarn_err *err)
 {
-    tarn_autojson json_t *manifest = tarn_image_read_json(
-        session->from_blocking, session->from, original, "the original's manifest", err);
+    tarn_autojson json_t *manifest = tarn_image_read_json(session->from_blocking, session->from,
+                                                          original, "the original's manifest", err);
     if (!manifest)
         return -EUCLEAN;
     struct tarn_descriptor config_descriptor;
@@ -290,8 +291,10 @@ static int convert_plain(struct session *session, const struct tarn_descriptor *
     ret = fill_layers(session, manifest, config, layers, err);
     if (ret < 0)
         return ret;
-    struct tarn_image_job job = { .layers = layers, .layer_count = (uint32_t)count,
-                                  .source_config = config, .subject = original };
+    struct tarn_image_job job = { .layers = layers,
+                                  .layer_count = (uint32_t)count,
+                                  .source_config = config,
+                                  .subject = original };
     return run_job(session, &job, result, err);
 }
 
@@ -308,8 +311,8 @@ static int publish_tarn(struct session *session, const struct tarn_image_result 
 {
     tarn_autojson json_t *descriptor = tarn_descriptor_json(
         TARN_MEDIA_OCI_MANIFEST, &result->manifest.digest, result->manifest.size);
-    if (!descriptor || json_object_set_new(descriptor, "artifactType",
-                                           json_string(TARN_ARTIFACT_TYPE)) < 0)
+    if (!descriptor ||
+        json_object_set_new(descriptor, "artifactType", json_string(TARN_ARTIFACT_TYPE)) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory");
     const struct tarn_publication publication = {
         .tag = tarn_reference_tag(&session->destination),
@@ -349,8 +352,9 @@ static int convert_list(struct session *session, const struct tarn_image_list *l
 {
     const bool many = session->options->all_platforms && list->index.json;
     if (session->options->replace && list->count > 1)
-        return tarn_fail(err, -EINVAL, "--replace needs one image, the index has %zu; choose one "
-                                       "with --platform",
+        return tarn_fail(err, -EINVAL,
+                         "--replace needs one image, the index has %zu; choose one "
+                         "with --platform",
                          list->count);
     struct tarn_image_result result = { 0 };
     for (size_t i = 0; i < list->count; i++) {
@@ -378,8 +382,8 @@ static int convert_repository(struct session *session, struct tarn_err *err)
                   : tarn_platform_host(&platform, err);
     if (ret < 0)
         return ret;
-    const struct tarn_image_query query = tarn_image_query_of(
-        &session->source, session->options->all_platforms ? NULL : &platform);
+    const struct tarn_image_query query =
+        tarn_image_query_of(&session->source, session->options->all_platforms ? NULL : &platform);
     struct tarn_image_list list;
     ret = tarn_blocking_resolve(session->from_blocking, session->from, &query, &list, err);
     if (ret == 0) {
@@ -392,7 +396,7 @@ static int convert_repository(struct session *session, struct tarn_err *err)
 static int convert_layers(struct session *session, const struct tarn_reference *references,
                           uint32_t count, struct tarn_err *err)
 {
-    tarn_autofree struct tarn_image_layer *layers = calloc(count, sizeof *layers);
+    tarn_autofree struct tarn_image_layer *layers = calloc((size_t)count + 1, sizeof *layers);
     if (!layers)
         return tarn_fail(err, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < count; i++) {

@@ -39,12 +39,12 @@ struct tarn_convert_summary {
     uint32_t images;
     uint32_t layers;
     uint32_t layers_reused;
-    uint64_t source_bytes; // layers as they are at the source
-    uint64_t tar_bytes;    // uncompressed
-    uint64_t blob_bytes;   // of all blobs of the result
+    uint64_t source_bytes;    // layers as they are at the source
+    uint64_t tar_bytes;       // uncompressed
+    uint64_t blob_bytes;      // of all blobs of the result
     uint64_t bootstrap_bytes; // as a layer
-    uint64_t data_bytes;   // of all data spaces
-    uint64_t unique_bytes; // of them, without references
+    uint64_t data_bytes;      // of all data spaces
+    uint64_t unique_bytes;    // of them, without references
     uint64_t chunks;
     uint64_t runs;
     uint64_t references;

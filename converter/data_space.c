@@ -175,8 +175,8 @@ static uint64_t logical_offset(const struct tarn_content *content, uint64_t stor
         assert(i < content->extent_count);
         const struct tarn_extent extent = content->extents[i];
         const uint64_t first = extent.first * unit;
-        const uint64_t end = tarn_min_u64((extent.first + (uint64_t)extent.count) * unit,
-                                          content->size);
+        const uint64_t end =
+            tarn_min_u64((extent.first + (uint64_t)extent.count) * unit, content->size);
         if (stored - before < end - first) {
             *run = end - first - (stored - before);
             return first + (stored - before);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/dict.h"
 
+#include <assert.h>
+
 #include "converter/dedup_index.h"
 
 struct dict_blob {
-    uint32_t index; // in the image's tables
+    uint32_t index;   // in the image's tables
     uint32_t foreign; // number in the current layer; TARN_NONE: not referred to
     uint8_t *needed;  // for each row of this blob: the current layer needs it
 };
@@ -81,6 +83,7 @@ void tarn_dict_begin_layer(struct tarn_dict *dict)
 {
     for (uint32_t i = 0; i < dict->count; i++) {
         dict->blobs[i].foreign = TARN_NONE;
+        assert(dict->blobs[i].needed);
         memset(dict->blobs[i].needed, 0, tarn_dict_blob(dict, i).row_count);
     }
     dict->foreign_count = 0;

@@ -27,7 +27,7 @@ struct walk {
     struct tarn_layer_builder *builder;
     struct tarn_err *err;
     uint64_t sockets;
-    struct tarn_buf path; // of the current entry, NUL-terminated beyond its length
+    struct tarn_buf path;   // of the current entry, NUL-terminated beyond its length
     struct tarn_map *links; // owned struct first_name, freed by free_links()
     uint8_t *data;
     struct tarn_buf names;  // xattr names
@@ -106,8 +106,7 @@ static int read_value(struct walk *walk, const char *path, const char *name, siz
 {
     if (tarn_buf_reserve(&walk->values, 65536) < 0)
         return -ENOMEM;
-    const ssize_t n =
-        getxattr(path, name, walk->values.data + walk->values.length, 65536);
+    const ssize_t n = getxattr(path, name, walk->values.data + walk->values.length, 65536);
     if (n < 0)
         return -errno;
     *length = (size_t)n;
@@ -373,8 +372,9 @@ static int walk_root(struct walk *walk, struct stack *stack, const char *path)
 int tarn_directory_read(const char *path, struct tarn_layer_builder *builder, uint64_t *sockets,
                         struct tarn_err *err)
 {
-    struct walk walk = { .builder = builder, .err = err, .links = tarn_map_new(),
-                         .data = malloc(READ_SIZE) };
+    struct walk walk = {
+        .builder = builder, .err = err, .links = tarn_map_new(), .data = malloc(READ_SIZE)
+    };
     struct stack stack = { 0 };
     int ret = walk.links && walk.data ? walk_root(&walk, &stack, path)
                                       : tarn_fail(err, -ENOMEM, "out of memory");

@@ -11,7 +11,7 @@ enum { BLOCK_SIZE = 256 << 10, BLOCKS = 16 };
 struct tarn_fanout {
     pthread_mutex_t lock; // guards all but the bytes of blocks in flight
     pthread_cond_t changed;
-    uint64_t written;                   // full blocks so far
+    uint64_t written;                    // full blocks so far
     uint64_t taken[TARN_FANOUT_READERS]; // blocks that the reader is done with
     bool holds[TARN_FANOUT_READERS];     // it works on block number taken[]
     bool finished;

@@ -12,13 +12,12 @@ enum { TARN_FANOUT_READERS = 2 };
 
 struct tarn_fanout;
 
-struct tarn_fanout *tarn_fanout_new(void); // NULL when out of memory
+struct tarn_fanout *tarn_fanout_new(void);         // NULL when out of memory
 void tarn_fanout_free(struct tarn_fanout *fanout); // no thread may use it any more
 TARN_DEFINE_CLEANUP(struct tarn_fanout, tarn_fanout_free)
 
 // The writer's side. Blocks while the ring is full; -ECANCELED after a cancel.
-int tarn_fanout_write(struct tarn_fanout *fanout, const void *bytes,
-                      size_t length) tarn_must_check;
+int tarn_fanout_write(struct tarn_fanout *fanout, const void *bytes, size_t length) tarn_must_check;
 // Ends the stream: 0 or the error that readers then get behind the bytes before it.
 void tarn_fanout_finish(struct tarn_fanout *fanout, int status);
 

@@ -13,9 +13,9 @@
 // A layer between the stages.
 struct prepared {
     bool reused;
-    struct tarn_layer_input input;   // not reused
-    uint64_t data_length;            // not reused
-    struct tarn_reused_layer found;  // reused
+    struct tarn_layer_input input;  // not reused
+    uint64_t data_length;           // not reused
+    struct tarn_reused_layer found; // reused
     struct tarn_digest diff_id;
     struct tarn_digest source_digest;
 };
@@ -29,8 +29,8 @@ struct conversion {
     pthread_cond_t changed;
     struct prepared slot;
     bool full;
-    bool stop;  // stage B failed
-    int status; // stage A failed
+    bool stop;             // stage B failed
+    int status;            // stage A failed
     struct tarn_err a_err; // stage A's, until it is joined
 };
 
@@ -100,8 +100,8 @@ static int read_layer(struct conversion *conversion, uint32_t i, struct prepared
         return ret;
     prepared->diff_id = prepared->input.diff_id;
     prepared->source_digest = prepared->input.source_digest;
-    ret = tarn_data_space_place(chain->placed, prepared->input.tree, i, &prepared->data_length,
-                                err);
+    ret =
+        tarn_data_space_place(chain->placed, prepared->input.tree, i, &prepared->data_length, err);
     if (ret == 0 && job->layers[i].source.kind == TARN_LAYER_SOURCE_DIRECTORY)
         ret = directory_digest(prepared->input.tree, &prepared->diff_id, err);
     return ret;
@@ -116,8 +116,8 @@ static int find_reusable(struct conversion *conversion, uint32_t i,
     tarn_chain_key(chain, i, diff_id, &chain->layers[i].key);
     if (!conversion->job->reuse)
         return 0;
-    const int ret = tarn_reuse_find(conversion->job->reuse, &chain->layers[i].key,
-                                    &prepared->found, err);
+    const int ret =
+        tarn_reuse_find(conversion->job->reuse, &chain->layers[i].key, &prepared->found, err);
     if (ret <= 0)
         return ret;
     prepared->reused = true;
@@ -224,8 +224,8 @@ static int write_blob(struct conversion *conversion, struct prepared *prepared,
 {
     const struct tarn_image_job *job = conversion->job;
     struct tarn_chain *chain = &conversion->chain;
-    tarn_cleanup(tarn_data_space_free_p) struct tarn_data_space *space = tarn_data_space_new(
-        prepared->input.spool, chain->count, prepared->data_length, err);
+    tarn_cleanup(tarn_data_space_free_p) struct tarn_data_space *space =
+        tarn_data_space_new(prepared->input.spool, chain->count, prepared->data_length, err);
     tarn_autofree struct tarn_blob_record *lower = tarn_chain_records(chain);
     if (!space || !lower)
         return tarn_fail(err, -ENOMEM, "out of memory");
@@ -272,7 +272,8 @@ static int upload_blob(struct conversion *conversion, struct prepared *prepared,
         tarn_upload_abort(upload.upload);
         return ret;
     }
-    const struct tarn_blob_record *record = &conversion->chain.layers[conversion->chain.count].record;
+    const struct tarn_blob_record *record =
+        &conversion->chain.layers[conversion->chain.count].record;
     const struct tarn_blob_id id = { record->digest, record->size };
     return tarn_blocking_commit(job->blocking, upload.upload, &id, err);
 }

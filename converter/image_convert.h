@@ -20,12 +20,12 @@ struct tarn_image_job {
     const struct tarn_convert_options *options;
     const struct tarn_image_layer *layers;
     uint32_t layer_count;
-    const json_t *source_config;          // NULL for tar: and dir:
+    const json_t *source_config;           // NULL for tar: and dir:
     const struct tarn_descriptor *subject; // NULL for tar: and dir:
     struct tarn_platform platform;
-    struct tarn_dict *dict;   // NULL: none
-    struct tarn_reuse *reuse; // NULL: nothing is looked for
-    struct tarn_blocking *blocking;     // to the destination
+    struct tarn_dict *dict;         // NULL: none
+    struct tarn_reuse *reuse;       // NULL: nothing is looked for
+    struct tarn_blocking *blocking; // to the destination
     struct tarn_repository *destination;
     struct tarn_pool *pool;
 };
@@ -38,8 +38,7 @@ struct tarn_image_result {
 
 // Stores everything but tags; adds to summary.
 int tarn_image_convert(const struct tarn_image_job *job, struct tarn_image_result *result,
-                       struct tarn_convert_summary *summary,
-                       struct tarn_err *err) tarn_must_check;
+                       struct tarn_convert_summary *summary, struct tarn_err *err) tarn_must_check;
 void tarn_image_result_release(struct tarn_image_result *result);
 
 #endif

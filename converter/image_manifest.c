@@ -93,9 +93,8 @@ static json_t *bootstrap_descriptor(const struct tarn_image_parts *parts)
     set_text(annotations, TARN_ANNOTATION_FORMAT, "1");
     set_digest(annotations, TARN_ANNOTATION_BOOTSTRAP_DIGEST, &parts->bootstrap_digest);
     set_digest(annotations, TARN_ANNOTATION_TREE_DIGEST, &parts->tree_digest);
-    json_t *descriptor =
-        tarn_descriptor_json(TARN_MEDIA_OCI_LAYER_ZSTD, &parts->bootstrap_layer.digest,
-                             parts->bootstrap_layer.size);
+    json_t *descriptor = tarn_descriptor_json(
+        TARN_MEDIA_OCI_LAYER_ZSTD, &parts->bootstrap_layer.digest, parts->bootstrap_layer.size);
     json_object_set_new(descriptor, "annotations", annotations);
     return descriptor;
 }
@@ -104,9 +103,8 @@ json_t *tarn_image_manifest(const struct tarn_image_parts *parts, const struct t
 {
     json_t *manifest = new_manifest();
     json_t *layers = json_object_get(manifest, "layers");
-    json_object_set_new(
-        manifest, "config",
-        tarn_descriptor_json(TARN_MEDIA_OCI_CONFIG, &config->digest, config->size));
+    json_object_set_new(manifest, "config",
+                        tarn_descriptor_json(TARN_MEDIA_OCI_CONFIG, &config->digest, config->size));
     if (parts->subject)
         json_object_set_new(manifest, "subject",
                             tarn_descriptor_json(parts->subject->media_type,
@@ -130,8 +128,8 @@ static json_t *make_history(const struct tarn_image_parts *parts)
     const json_t *original = json_object_get(parts->source_config, "history");
     json_t *history = json_is_array(original) ? json_deep_copy(original) : json_array();
     for (uint32_t i = 0; i < parts->foreign_count; i++)
-        json_array_append_new(history, json_pack("{s:s, s:s}", "comment", "dict blob",
-                                                 "created_by", "tarn"));
+        json_array_append_new(
+            history, json_pack("{s:s, s:s}", "comment", "dict blob", "created_by", "tarn"));
     json_array_append_new(history,
                           json_pack("{s:s, s:s}", "comment", "bootstrap", "created_by", "tarn"));
     return history;
@@ -148,8 +146,8 @@ static json_t *new_config(const struct tarn_platform *platform)
 
 json_t *tarn_image_config(const struct tarn_image_parts *parts)
 {
-    json_t *config = parts->source_config ? json_deep_copy(parts->source_config)
-                                          : new_config(parts->platform);
+    json_t *config =
+        parts->source_config ? json_deep_copy(parts->source_config) : new_config(parts->platform);
     json_t *diff_ids = json_array();
     for (uint32_t i = 0; i < parts->chain->count; i++)
         json_array_append_new(diff_ids, digest_json(&parts->chain->layers[i].record.digest));

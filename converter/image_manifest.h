@@ -19,8 +19,8 @@ json_t *tarn_manifest_of_layer(const struct tarn_manifest_blob *blob);
 
 // What the documents are made of.
 struct tarn_image_parts {
-    const json_t *source_config; // the original's; NULL for tar: and dir:
-    const struct tarn_platform *platform; // for a config that is made anew
+    const json_t *source_config;           // the original's; NULL for tar: and dir:
+    const struct tarn_platform *platform;  // for a config that is made anew
     const struct tarn_descriptor *subject; // the original manifest; NULL for tar: and dir:
     const struct tarn_chain *chain;
     const struct tarn_blob_record *foreign;

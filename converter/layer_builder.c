@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/layer_builder.h"
 
+#include <assert.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -15,10 +16,10 @@
 
 struct tarn_layer_builder {
     struct tarn_layer_builder_setup setup;
-    struct tarn_map *lower_links; // by target: the inode record of all lower links to it
+    struct tarn_map *lower_links;       // by target: the inode record of all lower links to it
     const struct tarn_tar_entry *entry; // the current one
-    struct tarn_inode *file; // of the current regular file; NULL: no data is expected
-    struct tarn_xattr *xattrs; // room for those of an entry
+    struct tarn_inode *file;            // of the current regular file; NULL: no data is expected
+    struct tarn_xattr *xattrs;          // room for those of an entry
     size_t xattr_capacity;
     uint64_t dropped_xattrs;
 };
@@ -181,13 +182,12 @@ static int ensure_node(struct tarn_layer_builder *builder, const struct tarn_buf
 {
     struct tarn_walked walked;
     struct tarn_tree *tree = builder->setup.tree;
-    const int ret = tarn_tree_walk(tree, (const char *)path->data, path->length,
-                                   TARN_WALK_IMPLICIT, &walked);
+    const int ret =
+        tarn_tree_walk(tree, (const char *)path->data, path->length, TARN_WALK_IMPLICIT, &walked);
     if (ret < 0)
         return ret;
     *node = walked.node;
-    return walked.node ? 0
-                       : tarn_tree_add(tree, walked.parent, walked.name, walked.length, node);
+    return walked.node ? 0 : tarn_tree_add(tree, walked.parent, walked.name, walked.length, node);
 }
 
 static int mark_opaque(struct tarn_layer_builder *builder, struct tarn_err *err)
@@ -202,8 +202,7 @@ static int mark_opaque(struct tarn_layer_builder *builder, struct tarn_err *err)
     return 0;
 }
 
-static int mark_whiteout(struct tarn_layer_builder *builder, const char *name,
-                         struct tarn_err *err)
+static int mark_whiteout(struct tarn_layer_builder *builder, const char *name, struct tarn_err *err)
 {
     if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return tarn_fail(err, -EINVAL, "a whiteout of '%s' is refused", name);
@@ -214,6 +213,7 @@ static int mark_whiteout(struct tarn_layer_builder *builder, const char *name,
         ret = ensure_node(builder, &path, &node);
     if (ret < 0)
         return fail_walk(ret, err);
+    assert(node);
     node->whiteout = true;
     return 0;
 }
@@ -321,8 +321,8 @@ static int add_entry(struct tarn_layer_builder *builder, struct tarn_err *err)
     return ret;
 }
 
-int tarn_layer_builder_begin(struct tarn_layer_builder *builder,
-                             const struct tarn_tar_entry *entry, struct tarn_err *err)
+int tarn_layer_builder_begin(struct tarn_layer_builder *builder, const struct tarn_tar_entry *entry,
+                             struct tarn_err *err)
 {
     builder->entry = entry;
     builder->file = NULL;
@@ -360,8 +360,7 @@ int tarn_layer_builder_end(struct tarn_layer_builder *builder, struct tarn_err *
     if (!builder->file)
         return 0;
     const struct tarn_spool_finish finish = { builder->setup.tree, is_placed, builder };
-    const int ret =
-        tarn_spool_finish(builder->setup.spool, &finish, &builder->file->content, err);
+    const int ret = tarn_spool_finish(builder->setup.spool, &finish, &builder->file->content, err);
     builder->file = NULL;
     return ret < 0 ? wrap_entry(builder, ret, err) : 0;
 }

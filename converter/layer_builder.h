@@ -23,8 +23,7 @@ TARN_DEFINE_CLEANUP(struct tarn_layer_builder, tarn_layer_builder_free)
 
 // One entry: begin, for regular files data in ascending order, then end. Errors name the entry:
 // -EINVAL for hostile ones, -ENOTSUP for what the format cannot hold, and those of the spool.
-int tarn_layer_builder_begin(struct tarn_layer_builder *builder,
-                             const struct tarn_tar_entry *entry,
+int tarn_layer_builder_begin(struct tarn_layer_builder *builder, const struct tarn_tar_entry *entry,
                              struct tarn_err *err) tarn_must_check;
 int tarn_layer_builder_data(struct tarn_layer_builder *builder, uint64_t offset, const void *bytes,
                             size_t length, struct tarn_err *err) tarn_must_check;

@@ -29,7 +29,7 @@ struct reading {
     struct tarn_err read_err;
 
     struct tarn_hasher *tar_hasher; // the hashing thread's own, until it is joined
-    struct tarn_err *err; // the parsing thread's
+    struct tarn_err *err;           // the parsing thread's
 };
 
 // --- reading and decompressing -------------------------------------------------------------------
@@ -99,8 +99,8 @@ static int read_blob(struct reading *reading)
 static void *read_thread(void *argument)
 {
     struct reading *reading = argument;
-    int ret = reading->source->kind == TARN_LAYER_SOURCE_BLOB ? read_blob(reading)
-                                                             : read_file(reading);
+    int ret =
+        reading->source->kind == TARN_LAYER_SOURCE_BLOB ? read_blob(reading) : read_file(reading);
     if (ret == 0)
         ret = tarn_decompress_finish(reading->decompress, &reading->read_err);
     reading->read_status = ret;
@@ -217,8 +217,8 @@ static int check_room(const struct tarn_layer_source *source, struct tarn_err *e
 }
 
 static int read_layer(const struct tarn_layer_source *source,
-                      const struct tarn_layer_read_options *options,
-                      struct tarn_layer_input *input, struct tarn_err *err)
+                      const struct tarn_layer_read_options *options, struct tarn_layer_input *input,
+                      struct tarn_err *err)
 {
     input->tree = tarn_tree_new();
     input->spool = tarn_spool_new(!options->measure, err);
@@ -236,8 +236,9 @@ static int read_layer(const struct tarn_layer_source *source,
         tarn_layer_builder_new(&setup);
     if (!builder)
         return tarn_fail(err, -ENOMEM, "out of memory");
-    struct reading reading = { .source = source, .options = options, .input = input,
-                               .builder = builder, .err = err };
+    struct reading reading = {
+        .source = source, .options = options, .input = input, .builder = builder, .err = err
+    };
     int ret;
     if (source->kind == TARN_LAYER_SOURCE_DIRECTORY)
         ret = tarn_directory_read(source->path, builder, &input->dropped_sockets, err);

@@ -26,7 +26,7 @@ struct tarn_layer_source {
 
 struct tarn_layer_read_options {
     const struct tarn_placed_contents *placed; // what the layers below hold; NULL: nothing
-    bool measure; // only tree and identities are wanted: nothing is spooled
+    bool measure;                        // only tree and identities are wanted: nothing is spooled
     const volatile sig_atomic_t *cancel; // NULL, or ends the read with -EINTR once it is not 0
     void (*progress)(void *context, uint64_t bytes); // NULL, or told of bytes read from the source
     void *progress_context;
@@ -39,7 +39,7 @@ struct tarn_layer_input {
     struct tarn_digest source_digest; // of the bytes as they are; zero for a directory
     uint64_t source_bytes;            // as they are
     uint64_t tar_bytes;
-    uint64_t dropped_xattrs; // of namespaces that Linux does not know
+    uint64_t dropped_xattrs;  // of namespaces that Linux does not know
     uint64_t dropped_sockets; // a directory's
 };
 

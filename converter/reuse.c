@@ -11,8 +11,8 @@
 struct tarn_reuse {
     struct tarn_blocking *blocking;
     struct tarn_repository *repository; // NULL: the destination does not exist yet
-    char *tag; // of the destination
-    json_t *manifests; // object: digest text -> manifest document
+    char *tag;                          // of the destination
+    json_t *manifests;                  // object: digest text -> manifest document
 };
 
 struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination, struct tarn_err *err)
@@ -30,8 +30,8 @@ struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination, stru
     if (!reuse->blocking)
         return NULL;
     const struct tarn_repository_options options = { 0 };
-    const int ret = tarn_blocking_open(reuse->blocking, destination, &options, &reuse->repository,
-                                       NULL);
+    const int ret =
+        tarn_blocking_open(reuse->blocking, destination, &options, &reuse->repository, NULL);
     if (ret < 0)
         reuse->repository = NULL;
     return tarn_steal(reuse);
@@ -154,7 +154,7 @@ int tarn_reuse_note(struct tarn_blocking *blocking, struct tarn_repository *repo
     if (!text)
         return tarn_fail(err, -ENOMEM, "out of memory");
     const struct tarn_manifest_bytes bytes = { TARN_MEDIA_OCI_MANIFEST, text, strlen(text) };
-    const struct tarn_buf empty = { (uint8_t *)(uintptr_t)"{}", 2, 2 };
+    const struct tarn_buf empty = { (uint8_t *)(uintptr_t) "{}", 2, 2 };
     int ret = tarn_blocking_put_blob(blocking, repository, &empty, NULL, err);
     if (ret == 0)
         ret = tarn_blocking_put_manifest(blocking, repository, &bytes, err);

@@ -16,8 +16,8 @@ enum { BUFFER_SIZE = 512 << 10 };
 struct tarn_spool {
     int fd;
     bool keep;
-    uint64_t end;      // write position, buffered bytes included
-    uint64_t flushed;  // what of it is in the file; the buffer holds the rest
+    uint64_t end;     // write position, buffered bytes included
+    uint64_t flushed; // what of it is in the file; the buffer holds the rest
     uint8_t *buffer;
     struct tarn_content_hasher *hasher;
 
@@ -128,8 +128,8 @@ int tarn_spool_start(struct tarn_spool *spool, uint64_t size, struct tarn_err *e
 
 static int flush(struct tarn_spool *spool)
 {
-    const int ret = tarn_pwrite_full(spool->fd, spool->buffer, spool->end - spool->flushed,
-                                     spool->flushed);
+    const int ret =
+        tarn_pwrite_full(spool->fd, spool->buffer, spool->end - spool->flushed, spool->flushed);
     if (ret == 0)
         spool->flushed = spool->end;
     return ret;
@@ -170,8 +170,8 @@ static int add_piece(struct tarn_spool *spool, uint64_t logical, size_t length)
         spool->pieces = pieces;
         spool->piece_capacity = capacity;
     }
-    spool->pieces[spool->piece_count++] =
-        (struct tarn_spool_piece){ logical, spool->end, length };
+    assert(spool->pieces);
+    spool->pieces[spool->piece_count++] = (struct tarn_spool_piece){ logical, spool->end, length };
     return 0;
 }
 
@@ -207,8 +207,7 @@ static int keep_content(struct tarn_spool *spool, struct tarn_tree *tree,
     if (!pieces)
         return -ENOMEM;
     memcpy(pieces, spool->pieces, bytes);
-    spool->contents[spool->count++] =
-        (struct tarn_spooled){ content, spool->piece_count, pieces };
+    spool->contents[spool->count++] = (struct tarn_spooled){ content, spool->piece_count, pieces };
     return 0;
 }
 
@@ -287,8 +286,9 @@ int tarn_spool_read(const struct tarn_spool *spool, const struct tarn_spooled *s
     while (length > 0) {
         const struct tarn_spool_piece *piece =
             i < spooled->piece_count ? &spooled->pieces[i] : NULL;
-        const uint64_t gap =
-            !piece ? length : piece->logical > logical ? piece->logical - logical : 0;
+        const uint64_t gap = !piece                     ? length
+                             : piece->logical > logical ? piece->logical - logical
+                                                        : 0;
         size_t n = tarn_min_u64(length, gap);
         if (n > 0) {
             memset(p, 0, n);

@@ -81,7 +81,7 @@ static int merge_converted(struct tarn_blocking *blocking, struct tarn_repositor
 {
     for (uint32_t i = 0; i < manifest->chain_count; i++) {
         tarn_autobuf struct tarn_buf bytes = { 0 };
-        struct tarn_layer_metadata metadata;
+        struct tarn_layer_metadata metadata = { 0 };
         int ret = tarn_image_read_metadata(blocking, repository, &manifest->blobs[i], &bytes, err);
         if (ret == 0)
             ret = tarn_layer_metadata_read(bytes.data, bytes.length, &metadata, err);
@@ -134,9 +134,8 @@ int tarn_tree_digest_image(struct tarn_blocking *blocking, struct tarn_repositor
                            const struct tarn_image *image, struct tarn_digest *digest,
                            struct tarn_err *err)
 {
-    const int ret =
-        image->tarn.json
-            ? digest_converted(blocking, repository, &image->tarn.digest, digest, err)
-            : digest_original(blocking, repository, &image->original, digest, err);
+    const int ret = image->tarn.json
+                        ? digest_converted(blocking, repository, &image->tarn.digest, digest, err)
+                        : digest_original(blocking, repository, &image->original, digest, err);
     return ret < 0 ? tarn_wrap(err, ret, "%s", tarn_repository_name(repository)) : 0;
 }

@@ -2,6 +2,7 @@
 #include "daemon/control.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 

@@ -57,8 +57,8 @@ static int write_tar(struct layer_writer *writer, const void *bytes, size_t leng
             return -ENOMEM;
         ZSTD_outBuffer room = { writer->out->data + writer->out->length,
                                 writer->out->capacity - writer->out->length, 0 };
-        left = ZSTD_compressStream2(writer->context, &room, &in,
-                                    last ? ZSTD_e_end : ZSTD_e_continue);
+        left =
+            ZSTD_compressStream2(writer->context, &room, &in, last ? ZSTD_e_end : ZSTD_e_continue);
         if (ZSTD_isError(left))
             return -ENOMEM;
         writer->out->length += room.pos;
@@ -72,8 +72,8 @@ static int write_layer(struct layer_writer *writer, const uint8_t header[TAR_BLO
     static const uint8_t zeros[TAR_BLOCK + TAR_END];
     const size_t total = tar_length(length);
     ZSTD_CCtx *context = writer->context;
-    if (ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel,
-                                            TARN_BOOTSTRAP_LAYER_LEVEL)) ||
+    if (ZSTD_isError(
+            ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, TARN_BOOTSTRAP_LAYER_LEVEL)) ||
         ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(context, total)))
         return -ENOMEM;
     int ret = write_tar(writer, header, TAR_BLOCK, false);
@@ -128,8 +128,8 @@ static uint64_t octal(const uint8_t *digits, int count)
 }
 
 int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length,
-                              const struct tarn_bootstrap_layer_rules *rules,
-                              struct tarn_buf *out, struct tarn_err *err)
+                              const struct tarn_bootstrap_layer_rules *rules, struct tarn_buf *out,
+                              struct tarn_err *err)
 {
     tarn_autobuf struct tarn_buf tar = { 0 };
     int ret = decompress(layer, length, rules->limit, &tar, err);

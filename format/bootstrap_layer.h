@@ -20,7 +20,7 @@ struct tarn_bootstrap_layer_rules {
     uint64_t limit;
 };
 int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length,
-                              const struct tarn_bootstrap_layer_rules *rules,
-                              struct tarn_buf *out, struct tarn_err *err) tarn_must_check;
+                              const struct tarn_bootstrap_layer_rules *rules, struct tarn_buf *out,
+                              struct tarn_err *err) tarn_must_check;
 
 #endif

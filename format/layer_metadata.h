@@ -24,8 +24,8 @@ int tarn_layer_metadata_write(const struct tarn_layer_parameters *parameters,
 
 struct tarn_layer_metadata {
     struct tarn_layer_parameters parameters;
-    struct tarn_tree *tree;    // owned; sorted
-    struct tarn_tables tables; // views into the buffers below
+    struct tarn_tree *tree;     // owned; sorted
+    struct tarn_tables tables;  // views into the buffers below
     struct tarn_buf buffers[4]; // owned
 };
 // Takes a zeroed struct too.

@@ -137,8 +137,11 @@ int tarn_layer_metadata_read_contents(struct tarn_layer_metadata_reader *reader)
     tarn_autobuf struct tarn_buf records_buf = { 0 };
     tarn_autobuf struct tarn_buf units_buf = { 0 };
     struct tarn_bytes records;
-    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_CONTENTS, reader->content_count,
-                                       CONTENT_SIZE, &records_buf, &records);
+    int ret =
+        tarn_layer_metadata_open(reader,
+                                 &(struct tarn_layer_metadata_shape){
+                                     TARN_SECTION_CONTENTS, CONTENT_SIZE, reader->content_count },
+                                 &records_buf, &records);
     if (ret < 0)
         return ret;
     struct contents contents = { .reader = reader };
@@ -151,8 +154,9 @@ int tarn_layer_metadata_read_contents(struct tarn_layer_metadata_reader *reader)
             return fail_content(&contents, i, "has more extents than a file can have");
         extents += count;
     }
-    ret = tarn_layer_metadata_open(reader, TARN_SECTION_UNITS, extents, EXTENT_SIZE, &units_buf,
-                                   &contents.units);
+    ret = tarn_layer_metadata_open(
+        reader, &(struct tarn_layer_metadata_shape){ TARN_SECTION_UNITS, EXTENT_SIZE, extents },
+        &units_buf, &contents.units);
     if (ret < 0)
         return ret;
     reader->contents = calloc((size_t)reader->content_count + 1, sizeof *reader->contents);
@@ -208,20 +212,29 @@ static bool ascends(const struct raw_xattr *a, const struct raw_xattr *b)
     return order != 0 ? order < 0 : a->name_length < b->name_length;
 }
 
-// Reads the set's count xattrs into items, whose names are offsets in names until all are there.
-static int read_items(const struct tarn_layer_metadata_reader *reader, uint32_t index,
-                      const struct tarn_bytes *section, size_t *position, struct tarn_buf *names,
-                      struct tarn_buf *items)
+struct sets {
+    struct tarn_layer_metadata_reader *reader;
+    struct tarn_bytes section;
+    size_t position;
+    struct tarn_buf names; // of one set, each with its NUL
+    struct tarn_buf items; // struct tarn_xattr; their names are set when all of them are there
+};
+
+// Takes the set's xattrs into names and items.
+static int read_items(struct sets *sets, uint32_t index)
 {
-    const uint32_t count = tarn_get_le32(section->data + *position);
-    *position += 4;
-    if (count == 0 || count > (section->length - *position) / 8)
+    const struct tarn_layer_metadata_reader *reader = sets->reader;
+    if (sets->section.length - sets->position < 4)
+        return fail_set(reader, index, "reaches beyond the section");
+    const uint32_t count = tarn_get_le32(sets->section.data + sets->position);
+    sets->position += 4;
+    if (count == 0 || count > (sets->section.length - sets->position) / 8)
         return fail_set(reader, index, "count is out of range");
     struct raw_xattr last = { 0 };
-    names->length = items->length = 0;
+    sets->names.length = sets->items.length = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct raw_xattr xattr;
-        if (!next_xattr(section, position, &xattr))
+        if (!next_xattr(&sets->section, &sets->position, &xattr))
             return fail_set(reader, index, "reaches beyond the section");
         if (xattr.name_length > 0 && memchr(xattr.name, '\0', xattr.name_length))
             return fail_set(reader, index, "name with a NUL");
@@ -229,20 +242,20 @@ static int read_items(const struct tarn_layer_metadata_reader *reader, uint32_t 
             return fail_set(reader, index, "names do not ascend");
         last = xattr;
         const struct tarn_xattr item = { NULL, xattr.value, xattr.length };
-        if (tarn_buf_append(items, &item, sizeof item) < 0 ||
-            tarn_buf_append(names, xattr.name, xattr.name_length) < 0 ||
-            tarn_buf_append_zeros(names, 1) < 0)
+        if (tarn_buf_append(&sets->items, &item, sizeof item) < 0 ||
+            tarn_buf_append(&sets->names, xattr.name, xattr.name_length) < 0 ||
+            tarn_buf_append_zeros(&sets->names, 1) < 0)
             return tarn_fail(reader->err, -ENOMEM, "out of memory");
     }
     return 0;
 }
 
-static int keep_set(struct tarn_layer_metadata_reader *reader, uint32_t index,
-                    const struct tarn_buf *names, struct tarn_buf *items)
+static int keep_set(const struct sets *sets, uint32_t index)
 {
-    struct tarn_xattr *list = (struct tarn_xattr *)(void *)items->data;
-    const uint32_t count = (uint32_t)(items->length / sizeof *list);
-    const char *name = (const char *)names->data;
+    const struct tarn_layer_metadata_reader *reader = sets->reader;
+    struct tarn_xattr *list = (struct tarn_xattr *)(void *)sets->items.data;
+    const uint32_t count = (uint32_t)(sets->items.length / sizeof *list);
+    const char *name = (const char *)sets->names.data;
     for (uint32_t i = 0; i < count; i++, name += strlen(name) + 1)
         list[i].name = name;
     const struct tarn_xattr_set *set;
@@ -259,33 +272,42 @@ static int keep_set(struct tarn_layer_metadata_reader *reader, uint32_t index,
     return 0;
 }
 
+static int read_sets(struct sets *sets)
+{
+    struct tarn_layer_metadata_reader *reader = sets->reader;
+    size_t room = 0;
+    while (sets->position < sets->section.length) {
+        const uint32_t index = reader->set_count;
+        if (index == room) {
+            room = room ? room * 2 : 64;
+            const struct tarn_xattr_set **grown =
+                reallocarray(reader->sets, room, sizeof(const struct tarn_xattr_set *));
+            if (!grown)
+                return tarn_fail(reader->err, -ENOMEM, "out of memory");
+            reader->sets = grown;
+        }
+        int ret = read_items(sets, index);
+        if (ret == 0)
+            ret = keep_set(sets, index);
+        if (ret < 0)
+            return ret;
+        reader->set_count++;
+    }
+    return 0;
+}
+
 int tarn_layer_metadata_read_xattrs(struct tarn_layer_metadata_reader *reader)
 {
     tarn_autobuf struct tarn_buf decoded = { 0 };
-    tarn_autobuf struct tarn_buf names = { 0 };
-    tarn_autobuf struct tarn_buf items = { 0 };
-    struct tarn_bytes section;
+    struct sets sets = { .reader = reader };
     // One inode cannot have more: 4 x 65,535 bytes inline and 255 shared ones of 65,535.
-    const uint64_t limit = tarn_min_u64(UINT32_MAX, (uint64_t)reader->inode_count << 25);
-    int ret =
-        tarn_layer_metadata_open(reader, TARN_SECTION_XATTR_SETS, limit, 0, &decoded, &section);
-    size_t room = 0;
-    for (size_t position = 0; ret == 0 && position < section.length;) {
-        const uint32_t index = reader->set_count;
-        if (section.length - position < 4)
-            return fail_set(reader, index, "reaches beyond the section");
-        if (index == room) {
-            room = room ? room * 2 : 64;
-            const struct tarn_xattr_set **sets =
-                reallocarray(reader->sets, room, sizeof(const struct tarn_xattr_set *));
-            if (!sets)
-                return tarn_fail(reader->err, -ENOMEM, "out of memory");
-            reader->sets = sets;
-        }
-        ret = read_items(reader, index, &section, &position, &names, &items);
-        if (ret == 0)
-            ret = keep_set(reader, index, &names, &items);
-        reader->set_count++;
-    }
+    const struct tarn_layer_metadata_shape shape = {
+        TARN_SECTION_XATTR_SETS, 0, tarn_min_u64(UINT32_MAX, (uint64_t)reader->inode_count << 25)
+    };
+    int ret = tarn_layer_metadata_open(reader, &shape, &decoded, &sets.section);
+    if (ret == 0)
+        ret = read_sets(&sets);
+    tarn_buf_release(&sets.names);
+    tarn_buf_release(&sets.items);
     return ret;
 }

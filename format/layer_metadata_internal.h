@@ -92,10 +92,16 @@ struct tarn_layer_metadata_reader {
 int tarn_layer_metadata_fail(const struct tarn_layer_metadata_reader *reader, const char *what,
                              uint32_t index, const char *rule);
 
-// The section, decoded, which has count records of size bytes; or with size 0 any length up to count.
-int tarn_layer_metadata_open(struct tarn_layer_metadata_reader *reader, uint32_t type,
-                             uint64_t count, uint32_t size, struct tarn_buf *decoded,
-                             struct tarn_bytes *bytes) tarn_must_check;
+// What a section must be, decoded: count records of size bytes; with size 0 at most count bytes.
+struct tarn_layer_metadata_shape {
+    uint32_t type;
+    uint32_t size;
+    uint64_t count;
+};
+// The section; as tarn_section_open().
+int tarn_layer_metadata_open(struct tarn_layer_metadata_reader *reader,
+                             const struct tarn_layer_metadata_shape *shape,
+                             struct tarn_buf *decoded, struct tarn_bytes *bytes) tarn_must_check;
 
 // Each reads its sections and fills its array; in this order.
 int tarn_layer_metadata_read_contents(struct tarn_layer_metadata_reader *reader) tarn_must_check;

@@ -10,16 +10,16 @@ int tarn_layer_metadata_fail(const struct tarn_layer_metadata_reader *reader, co
     return tarn_fail(reader->err, -EUCLEAN, "layer metadata: %s record %u: %s", what, index, rule);
 }
 
-int tarn_layer_metadata_open(struct tarn_layer_metadata_reader *reader, uint32_t type,
-                             uint64_t count, uint32_t size, struct tarn_buf *decoded,
-                             struct tarn_bytes *bytes)
+int tarn_layer_metadata_open(struct tarn_layer_metadata_reader *reader,
+                             const struct tarn_layer_metadata_shape *shape,
+                             struct tarn_buf *decoded, struct tarn_bytes *bytes)
 {
-    reader->source.limit = count * (size ? size : 1);
-    const int ret = tarn_section_open(&reader->source, type, decoded, bytes, reader->err);
-    if (ret == 0 && size && bytes->length != reader->source.limit)
+    reader->source.limit = shape->count * (shape->size ? shape->size : 1);
+    const int ret = tarn_section_open(&reader->source, shape->type, decoded, bytes, reader->err);
+    if (ret == 0 && shape->size && bytes->length != reader->source.limit)
         return tarn_fail(reader->err, -EUCLEAN,
-                         "layer metadata: section 0x%04x has %zu bytes, %llu belong there", type,
-                         bytes->length, (unsigned long long)reader->source.limit);
+                         "layer metadata: section 0x%04x has %zu bytes, %llu belong there",
+                         shape->type, bytes->length, (unsigned long long)reader->source.limit);
     return ret;
 }
 
@@ -70,7 +70,9 @@ static int check_methods(const struct tarn_layer_metadata_reader *reader, const 
 static int read_layer(struct tarn_layer_metadata_reader *reader)
 {
     struct tarn_bytes bytes;
-    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_LAYER, 1, LAYER_SIZE, NULL, &bytes);
+    int ret = tarn_layer_metadata_open(
+        reader, &(struct tarn_layer_metadata_shape){ TARN_SECTION_LAYER, LAYER_SIZE, 1 }, NULL,
+        &bytes);
     if (ret == 0)
         ret = check_methods(reader, bytes.data);
     if (ret < 0)
@@ -130,14 +132,20 @@ static int read_tables(struct tarn_layer_metadata_reader *reader)
     struct tarn_tables *tables = &metadata->tables;
     struct tarn_buf *buffers = metadata->buffers;
     struct tarn_bytes bytes;
-    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_BLOBS, reader->blob_count,
-                                       TARN_BLOB_RECORD_SIZE, &buffers[0], &bytes);
+    int ret = tarn_layer_metadata_open(reader,
+                                       &(struct tarn_layer_metadata_shape){ TARN_SECTION_BLOBS,
+                                                                            TARN_BLOB_RECORD_SIZE,
+                                                                            reader->blob_count },
+                                       &buffers[0], &bytes);
     if (ret < 0)
         return ret;
     tables->blob_count = reader->blob_count;
     tables->blobs = bytes.data;
-    ret = tarn_layer_metadata_open(reader, TARN_SECTION_CHUNK_DIGESTS,
-                                   (uint64_t)TARN_NONE * TARN_DIGEST_SIZE, 0, NULL, &bytes);
+    ret = tarn_layer_metadata_open(
+        reader,
+        &(struct tarn_layer_metadata_shape){ TARN_SECTION_CHUNK_DIGESTS, 0,
+                                             (uint64_t)TARN_NONE * TARN_DIGEST_SIZE },
+        NULL, &bytes);
     if (ret < 0)
         return ret;
     if (bytes.length == 0 || bytes.length % TARN_DIGEST_SIZE != 0)
@@ -147,11 +155,15 @@ static int read_tables(struct tarn_layer_metadata_reader *reader)
     if (tarn_buf_append(&buffers[3], bytes.data, bytes.length) < 0)
         return tarn_fail(reader->err, -ENOMEM, "out of memory");
     tables->digests = buffers[3].data;
-    ret = tarn_layer_metadata_open(reader, TARN_SECTION_CHUNK_ADDRESSES, tables->row_count, 8,
-                                   &buffers[1], &bytes);
+    ret = tarn_layer_metadata_open(
+        reader,
+        &(struct tarn_layer_metadata_shape){ TARN_SECTION_CHUNK_ADDRESSES, 8, tables->row_count },
+        &buffers[1], &bytes);
     tables->addresses = bytes.data;
     if (ret == 0)
-        ret = tarn_layer_metadata_open(reader, TARN_SECTION_CHUNK_LOCATIONS, tables->row_count, 8,
+        ret = tarn_layer_metadata_open(reader,
+                                       &(struct tarn_layer_metadata_shape){
+                                           TARN_SECTION_CHUNK_LOCATIONS, 8, tables->row_count },
                                        &buffers[2], &bytes);
     tables->locations = bytes.data;
     return ret < 0 ? ret : check_tables(reader);

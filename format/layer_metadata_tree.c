@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inodes and names, into the tree.
+#include <assert.h>
+
 #include "base/bytes.h"
 #include "format/layer_metadata_internal.h"
 
@@ -174,8 +176,10 @@ int tarn_layer_metadata_read_inodes(struct tarn_layer_metadata_reader *reader)
     tarn_autobuf struct tarn_buf targets_buf = { 0 };
     struct tarn_bytes records;
     struct inodes inodes = { .reader = reader };
-    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_INODES, reader->inode_count, INODE_SIZE,
-                                       &records_buf, &records);
+    int ret = tarn_layer_metadata_open(
+        reader,
+        &(struct tarn_layer_metadata_shape){ TARN_SECTION_INODES, INODE_SIZE, reader->inode_count },
+        &records_buf, &records);
     if (ret < 0)
         return ret;
     uint64_t targets = 0;
@@ -186,8 +190,9 @@ int tarn_layer_metadata_read_inodes(struct tarn_layer_metadata_reader *reader)
             return fail_inode(&inodes, i, "target is too long");
         targets += length;
     }
-    ret = tarn_layer_metadata_open(reader, TARN_SECTION_TARGETS, targets, 1, &targets_buf,
-                                   &inodes.targets);
+    ret = tarn_layer_metadata_open(
+        reader, &(struct tarn_layer_metadata_shape){ TARN_SECTION_TARGETS, 1, targets },
+        &targets_buf, &inodes.targets);
     if (ret < 0)
         return ret;
     reader->inodes = calloc((size_t)reader->inode_count + 1, sizeof *reader->inodes);
@@ -223,11 +228,13 @@ static int check_order(struct names *names, uint32_t index, uint32_t parent, con
     if (parent >= index)
         return fail_name(names, index, "parent stands after it");
     const struct tarn_node *directory = names->nodes[parent];
+    assert(directory);
     if (!tarn_node_is_directory(directory))
         return fail_name(names, index, "parent is no directory");
     const struct tarn_node *before = NULL;
     for (; names->last != directory; names->last = names->last->parent) {
         before = names->last;
+        assert(before);
         if (!before->parent)
             return fail_name(names, index, "is out of order");
         names->path_length -= before->length + (before->parent->parent ? 1U : 0U);
@@ -307,11 +314,12 @@ static int set_node(struct names *names, uint32_t index, const uint8_t *record,
 static int read_name(struct names *names, uint32_t index, const uint8_t *record)
 {
     struct tarn_node *node = NULL;
-    int ret = add_node(names, index, record, &node);
-    if (ret == 0)
-        ret = set_node(names, index, record, node);
+    const int ret = add_node(names, index, record, &node);
+    if (ret < 0)
+        return ret;
+    assert(node);
     names->nodes[index] = names->last = node;
-    return ret;
+    return set_node(names, index, record, node);
 }
 
 static int check_all_used(const struct names *names)
@@ -332,13 +340,17 @@ int tarn_layer_metadata_read_names(struct tarn_layer_metadata_reader *reader)
     tarn_autofree struct tarn_node **nodes = NULL;
     struct tarn_bytes records;
     struct names names = { .reader = reader };
-    int ret = tarn_layer_metadata_open(reader, TARN_SECTION_NAMES, reader->name_count, NAME_SIZE,
-                                       &records_buf, &records);
+    int ret = tarn_layer_metadata_open(
+        reader,
+        &(struct tarn_layer_metadata_shape){ TARN_SECTION_NAMES, NAME_SIZE, reader->name_count },
+        &records_buf, &records);
     if (ret < 0)
         return ret;
-    ret = tarn_layer_metadata_open(reader, TARN_SECTION_NAME_BYTES,
-                                   (uint64_t)reader->name_count * TARN_NAME_MAX, 0, &bytes_buf,
-                                   &names.bytes);
+    ret = tarn_layer_metadata_open(
+        reader,
+        &(struct tarn_layer_metadata_shape){ TARN_SECTION_NAME_BYTES, 0,
+                                             (uint64_t)reader->name_count * TARN_NAME_MAX },
+        &bytes_buf, &names.bytes);
     if (ret < 0)
         return ret;
     names.nodes = nodes = calloc(reader->name_count, sizeof *nodes);

@@ -36,9 +36,8 @@ int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_reposit
     if (ret < 0)
         return ret;
     char name[TARN_DIGEST_TEXT];
-    tarn_autofree char *what =
-        tarn_asprintf("%s: manifest %s", tarn_repository_name(repository),
-                      tarn_digest_format(digest, name));
+    tarn_autofree char *what = tarn_asprintf("%s: manifest %s", tarn_repository_name(repository),
+                                             tarn_digest_format(digest, name));
     return tarn_manifest_parse(text.data, text.length, what ? what : "manifest", manifest, err);
 }
 

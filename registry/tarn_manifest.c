@@ -89,11 +89,11 @@ static int parse_bootstrap(struct tarn_manifest *manifest, struct tarn_err *err)
         return tarn_fail(err, -ENOTSUP,
                          "format version '%s': this program reads version %d; use a newer one",
                          format ? format : "", TARN_FORMAT_VERSION);
-    const int ret = digest_annotation(json, TARN_ANNOTATION_BOOTSTRAP_DIGEST,
-                                      &manifest->bootstrap_digest, err);
-    return ret < 0 ? ret
-                   : digest_annotation(json, TARN_ANNOTATION_TREE_DIGEST, &manifest->tree_digest,
-                                       err);
+    const int ret =
+        digest_annotation(json, TARN_ANNOTATION_BOOTSTRAP_DIGEST, &manifest->bootstrap_digest, err);
+    return ret < 0
+               ? ret
+               : digest_annotation(json, TARN_ANNOTATION_TREE_DIGEST, &manifest->tree_digest, err);
 }
 
 static int parse_layers(struct tarn_manifest *manifest, struct tarn_err *err)

@@ -24,7 +24,7 @@ struct tarn_manifest {
     bool has_subject;
     struct tarn_descriptor subject;
     uint32_t blob_count;
-    uint32_t chain_count; // of them; they come first
+    uint32_t chain_count;             // of them; they come first
     struct tarn_manifest_blob *blobs; // owned
     struct tarn_descriptor bootstrap; // the layer that holds it
     struct tarn_digest bootstrap_digest;

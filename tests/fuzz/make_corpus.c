@@ -12,6 +12,7 @@
 #include "format/layer_metadata.h"
 #include "tests/support/metadata_parts.h"
 #include "tests/support/metadata_sample.h"
+#include "tests/support/sample_bootstrap.h"
 #include "tests/support/test_bytes.h"
 
 static int save(const char *directory, const char *target, const char *name,
@@ -118,13 +119,25 @@ static int make_chunk(const char *directory)
     return save(directory, "fuzz_chunk", "with-prefix", &out);
 }
 
+static int make_bootstrap(const char *directory)
+{
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = tarn_sample_small();
+    tarn_autobuf struct tarn_buf bootstrap = { 0 };
+    tarn_autobuf struct tarn_buf image = { 0 };
+    tarn_sample_bootstrap(sample, &bootstrap);
+    tarn_sample_image(sample, &image);
+    const int ret = save(directory, "fuzz_bootstrap", "small", &bootstrap);
+    return ret < 0 ? ret : save(directory, "fuzz_bootstrap", "image", &image);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
         fprintf(stderr, "usage: make_corpus DIRECTORY\n");
         return 2;
     }
-    int (*const makers[])(const char *) = { make_metadata, make_footer, make_tables, make_chunk };
+    int (*const makers[])(const char *) = { make_metadata, make_footer, make_tables, make_chunk,
+                                            make_bootstrap };
     for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
         if (makers[i](argv[1]) < 0)
             return 1;

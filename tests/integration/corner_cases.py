@@ -102,6 +102,7 @@ def attributes(tar):
     for length in (1, 59, 60, 100, 101, 4000, 4090, 4095):
         tar.symlink(b"attributes/link-%d" % length, b"t" * length, uid=5, gid=70000)
     tar.symlink(b"attributes/link-bytes", b"\xff/../\n")
+    tar.symlink(b"attributes/link-mode", b"x", mode=0o640)  # nothing can set it: 0777
 
 
 def xattrs(tar):

@@ -122,7 +122,7 @@ class OwnTree:
         if member.kind == tars.REGULAR:
             inode.content = content_of(member.size, tuple(member.pieces))
         elif member.kind == tars.SYMLINK:
-            inode.target = member.link
+            inode.target, inode.mode = member.link, stat.S_IFLNK | 0o777
         elif member.kind in (tars.CHAR, tars.BLOCK):
             inode.device = member.device[0] << 32 | member.device[1]
         elif member.kind == tars.DIRECTORY:
@@ -144,7 +144,7 @@ class OwnTree:
         else:
             target = b"/".join(path + (names[-1],))
             inode = self.lower.setdefault(target, tree.Inode(0, target=target))
-        inode.mode = inode.type | member.mode
+        inode.mode = inode.type | (0o777 if inode.type == stat.S_IFLNK else member.mode)
         inode.uid, inode.gid = member.uid, member.gid
         inode.mtime, inode.nsec = member.mtime, member.nsec
         inode.xattrs.update(member.xattrs)

@@ -18,7 +18,8 @@ class Walker:
 
     def resolve(self, names, make=False, last=True):
         """The inode at a path, or None. Follows all symbolic links, the last component's only with
-        last. With make, missing directories are made, and too many links are an error."""
+        last. With make, what is missing or no directory becomes one, and too many links are an
+        error."""
         stack, pending, links = [self.root], list(reversed(names)), 0
         while pending:
             name = pending.pop()
@@ -32,10 +33,10 @@ class Walker:
             if not here.is_dir:
                 return None
             child = here.children.get(name)
-            if child is None:
-                if not make:
-                    return None
+            if make and (child is None or not (child.is_dir or child.type == stat.S_IFLNK)):
                 child = here.children[name] = new_directory()
+            if child is None:
+                return None
             if child.type == stat.S_IFLNK and (pending or last):
                 links += 1
                 need(links <= MAX_LINKS or not make, "{!r}: too many symbolic links", name)
@@ -80,7 +81,8 @@ def lower_links(root, inodes, what):
 
 
 def set_attributes(inode, record):
-    inode.mode = inode.type | record.mode & 0o7777
+    if inode.type != stat.S_IFLNK:
+        inode.mode = inode.type | record.mode & 0o7777
     inode.uid, inode.gid = record.uid, record.gid
     inode.mtime, inode.nsec = record.mtime, record.nsec
 
@@ -94,66 +96,32 @@ def apply(root, layer, what):
         set_attributes(inode, record)
         inode.xattrs = {**inode.xattrs, **record.xattrs}
 
-    places = {}  # index of a name that is a directory -> directory of the merged tree
-    for number, name in enumerate(layer.names):
-        record = None if name.inode is None else layer.inodes[name.inode]
-        if record is None and not name.flags & IMPLICIT:
-            continue
-        if number == 0:
-            places[0] = root
-            if record is not None:
-                set_attributes(root, record)
-                root.xattrs = dict(record.xattrs)
-            continue
-        children = places[name.parent].children
-        if record is None:
-            places[number] = enter(root, children, places, layer, number)
-        elif record.is_dir:
-            inode = children.get(name.name)
-            if inode is None or not inode.is_dir:
-                inode = children[name.name] = new_directory()
-            set_attributes(inode, record)
-            inode.xattrs = dict(record.xattrs)
-            places[number] = inode
-        else:
-            if name.inode not in made:
-                made[name.inode] = replace(record, xattrs=dict(record.xattrs))
-            children[name.name] = made[name.inode]
-
-
-def enter(root, children, places, layer, number):
-    """An implicit directory: the one that is there, or what a symbolic link there leads to, or a
-    new one."""
-    name = layer.names[number]
-    there = children.get(name.name)
-    if there is not None and there.is_dir:
-        return there
-    if there is not None and there.type == stat.S_IFLNK:
-        target = follow(root, places[name.parent], name.name)
-        if target is not None:
-            return target
-    children[name.name] = new_directory()
-    return children[name.name]
-
-
-def follow(root, parent, name):
-    path = path_of(root, parent)
     walker = Walker(root)
-    # Only what leads to a directory, or to nothing that stands in the way, makes directories.
-    return walker.directory(path + (name,), make=True)
+    for name in layer.names:
+        record = None if name.inode is None else layer.inodes[name.inode]
+        if record is None:
+            if name.flags & IMPLICIT:
+                walker.directory(name.path, make=True)
+        elif not name.path:
+            set_attributes(root, record)
+            root.xattrs = dict(record.xattrs)
+        else:
+            place(walker.directory(name.path[:-1], make=True).children, name, record, made)
 
 
-def path_of(root, directory):
-    """The path of a directory in the tree (each has one)."""
-    pending = [((), root)]
-    while pending:
-        path, inode = pending.pop()
-        if inode is directory:
-            return path
-        for name, child in inode.children.items():
-            if child.is_dir:
-                pending.append((path + (name,), child))
-    return None
+def place(children, name, record, made):
+    """Step 3 for a name with an inode. made: {index of a record: its inode in the tree}."""
+    last = name.path[-1]
+    if record.is_dir:
+        inode = children.get(last)
+        if inode is None or not inode.is_dir:
+            inode = children[last] = new_directory()
+        set_attributes(inode, record)
+        inode.xattrs = dict(record.xattrs)
+        return
+    if name.inode not in made:
+        made[name.inode] = replace(record, xattrs=dict(record.xattrs))
+    children[last] = made[name.inode]
 
 
 def merge(layers, what="image"):

@@ -222,7 +222,7 @@ bool tarn_test_sample_tables(struct tarn_tables_builder *builder)
     struct tarn_blob_record own = { .data_length = OWN_DATA, .row_count = 9 };
     struct tarn_blob_record foreign = lower;
     foreign.digest = named(103);
-    foreign.data_length = 4096 * 1000;
+    foreign.data_length = 4096000;
     foreign.first_row = 9;
     foreign.row_count = 3;
     foreign.role = TARN_BLOB_FOREIGN;

@@ -52,6 +52,9 @@ void tarn_sample_fill(struct tarn_sample *sample);
 // A file of 17 GiB that is nearly all hole, one of 150 MiB, a directory of 300,000 entries.
 void tarn_sample_fill_large(struct tarn_sample *sample);
 
+// A sample of two blobs with about one inode of each kind, a directory of 400 entries among them.
+struct tarn_sample *tarn_sample_small(void);
+
 // Sorts the tree and fills plan: slots for the blobs that are pointed into.
 void tarn_sample_plan(struct tarn_sample *sample);
 // The image of it all.

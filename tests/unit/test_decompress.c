@@ -186,6 +186,8 @@ static void test_formats(void **state)
         check_formats(plain, length);
     check_formats(plain, 5000);
     check_formats(plain, PLAIN_SIZE);
+    memset(plain, 'z', PLAIN_SIZE); // a few input bytes give many pieces
+    check_formats(plain, PLAIN_SIZE);
 }
 
 // Every prefix of a compressed stream is truncated, but for those that end between its parts.

@@ -75,13 +75,13 @@ static void test_round_trip(void **state)
     assert_int_equal(tarn_sections_check_padding(&sections, f->container.data, &err), 0);
     const struct {
         uint32_t type;
-        size_t length;
         bool in_place;
+        size_t length;
     } parts[] = {
-        { TARN_SECTION_LAYER, PLAIN, true },
-        { TARN_SECTION_BLOBS, ZSTD, false },
-        { TARN_SECTION_INODES, RECORDS, false },
-        { TARN_SECTION_NAMES, 0, true },
+        { TARN_SECTION_LAYER, true, PLAIN },
+        { TARN_SECTION_BLOBS, false, ZSTD },
+        { TARN_SECTION_INODES, false, RECORDS },
+        { TARN_SECTION_NAMES, true, 0 },
     };
     struct tarn_buf decoded = { 0 };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -163,7 +163,7 @@ static void test_refused_directories(void **state)
     const struct {
         int place;
         uint32_t type; // ENTRY: of this section
-        size_t offset;
+        uint32_t offset;
         int width;
         uint64_t value;
         int code;

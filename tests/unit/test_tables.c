@@ -238,8 +238,8 @@ struct refused {
     uint32_t section;
     uint32_t row;    // or record
     uint32_t offset; // in the record
-    uint64_t value;  // 8 bytes there
     int code;
+    uint64_t value; // 8 bytes there
     const char *want;
 };
 
@@ -247,16 +247,16 @@ static void set(struct tarn_tables_builder *builder, const struct refused *what)
 {
     switch (what->section) {
     case SECTION_BLOBS:
-        tarn_put_le64(builder->blobs.data + what->row * 128 + what->offset, what->value);
+        tarn_put_le64(builder->blobs.data + (size_t)what->row * 128 + what->offset, what->value);
         break;
     case ADDRESSES:
-        tarn_put_le64(builder->addresses.data + what->row * 8, what->value);
+        tarn_put_le64(builder->addresses.data + (size_t)what->row * 8, what->value);
         break;
     case LOCATIONS:
-        tarn_put_le64(builder->locations.data + what->row * 8, what->value);
+        tarn_put_le64(builder->locations.data + (size_t)what->row * 8, what->value);
         break;
     default:
-        tarn_put_le64(builder->digests.data + what->row * 32, what->value);
+        tarn_put_le64(builder->digests.data + (size_t)what->row * 32, what->value);
     }
 }
 
@@ -289,54 +289,54 @@ static void test_refused_bootstrap(void **state)
 {
     (void)state;
     static const struct refused cases[] = {
-        { SECTION_BLOBS, 0, 40, 307201, -EUCLEAN, RECORD(0) "data space has a wrong length" },
-        { SECTION_BLOBS, 0, 40, UINT64_MAX - 4095, -EUCLEAN, "data space has a wrong length" },
-        { SECTION_BLOBS, 1, 48, 7, -EUCLEAN, RECORD(1) "layer metadata lies outside" },
-        { SECTION_BLOBS, 1, 56, UINT64_MAX, -EUCLEAN, RECORD(1) "layer metadata lies outside" },
-        { SECTION_BLOBS, 1, 56, 0, -EUCLEAN, RECORD(1) "has no layer metadata" },
-        { SECTION_BLOBS, 0, 48, BOTTOM_STORED + 8, -EUCLEAN, "does not follow the chunks" },
-        { SECTION_BLOBS, 0, 96, UINT64_C(6) << 32 | 1, -EUCLEAN, RECORD(0) "its rows do not" },
-        { SECTION_BLOBS, 0, 96, UINT64_C(5) << 32, -EUCLEAN, RECORD(1) "its rows do not follow" },
-        { SECTION_BLOBS, 0, 96, UINT64_C(0xffffffff) << 32, -EUCLEAN, "more rows than there are" },
-        { SECTION_BLOBS, 2, 96, UINT64_C(4) << 32 | 15, -EUCLEAN, "20 rows, 19 belong to blobs" },
-        { SECTION_BLOBS, 1, 104, 2, -ENOTSUP, RECORD(1) "compression 2, encryption 0" },
-        { SECTION_BLOBS, 1, 104, UINT64_C(1) << 32 | 1, -ENOTSUP, "encryption 1 is not known" },
-        { SECTION_BLOBS, 1, 112, UINT64_C(1) << 32, -EUCLEAN, RECORD(1) "role does not fit" },
-        { SECTION_BLOBS, 2, 112, 0, -EUCLEAN, RECORD(2) "role does not fit" },
-        { SECTION_BLOBS, 2, 120, 1, -EUCLEAN, RECORD(2) "reserved bytes are not zero" },
-        { ADDRESSES, 0, 0, 1, -EUCLEAN, ADDRESS(0) "table does not start at 0" },
-        { ADDRESSES, 2, 0, 65536, -EUCLEAN, ADDRESS(2) "does not ascend" },
-        { ADDRESSES, 2, 0, 3, -EUCLEAN, ADDRESS(2) "does not ascend" },
-        { ADDRESSES, 5, 0, 307200 - 4096, -EUCLEAN, "table does not end with the data space" },
-        { ADDRESSES, 5, 0, 307200 + 1, -EUCLEAN, ADDRESS(5) "lies beyond the data space" },
-        { ADDRESSES, 1, 0, 131073, -EUCLEAN, ADDRESS(0) "chunk is longer than" },
-        { LOCATIONS, 5, 0, 0, -EUCLEAN, LOCATION(5) "the blob's last row is no gap row" },
-        { LOCATIONS, 2, 0, UINT64_MAX, -EUCLEAN, "digest of a gap row is not zero" },
-        { LOCATIONS, 0, 0, STORED(0, 0, 30000, 0), -EUCLEAN, LOCATION(0) "run does not start" },
-        { LOCATIONS, 1, 0, STORED(0, 1, 30000, 30000), -EUCLEAN, LOCATION(1) "run starts where" },
-        { LOCATIONS, 4, 0, STORED(0, 0, 10000, 155536), -EUCLEAN, LOCATION(4) "run does not" },
-        { LOCATIONS, 8, 0, STORED(0, 0, 7000, 7000), -EUCLEAN, LOCATION(8) "run does not start" },
-        { LOCATIONS, 1, 0, STORED(0, 0, 30000, 30001), -EUCLEAN, LOCATION(1) "stored chunk does" },
-        { LOCATIONS, 0, 0, STORED(0, 1, 30000, 8), -EUCLEAN, LOCATION(0) "stored chunk does not" },
-        { LOCATIONS, 2, 0, STORED(1, 0, 65535, 60000), -EUCLEAN, LOCATION(2) "stored length of" },
-        { LOCATIONS, 2, 0, STORED(0, 0, 65536, 60000), -EUCLEAN, "is not smaller" },
-        { LOCATIONS, 4, 0, STORED(0, 1, 20000, 155536), -EUCLEAN, "beyond the chunks section" },
-        { LOCATIONS, 7, 0, REFERENCE(0, 65537), -EUCLEAN, LOCATION(7) "reference names no chunk" },
-        { LOCATIONS, 7, 0, REFERENCE(0, 196608), -EUCLEAN, "a chunk of another length" },
-        { LOCATIONS, 7, 0, REFERENCE(0, 0), -EUCLEAN, "a chunk of another digest" },
-        { LOCATIONS, 7, 0, REFERENCE(3, 0), -EUCLEAN, "a blob that is not there" },
-        { LOCATIONS, 7, 0, REFERENCE(0, 303104), -EUCLEAN, "reference beyond the data space" },
-        { LOCATIONS, 2, 0, REFERENCE(1, 20480), -EUCLEAN, LOCATION(2) "reference forwards" },
-        { LOCATIONS, 9, 0, REFERENCE(1, 106496), -EUCLEAN, LOCATION(9) "reference forwards" },
-        { LOCATIONS, 13, 0, REFERENCE(1, 106496), -EUCLEAN, LOCATION(13) "reference names a ref" },
-        { LOCATIONS, 15, 0, REFERENCE(0, 0), -EUCLEAN, LOCATION(15) "reference in a foreign blob" },
-        { LOCATIONS, 16, 0, STORED(0, 0, 20000, 520001), -EUCLEAN, LOCATION(16) "stored chunk" },
-        { LOCATIONS, 18, 0, STORED(0, 1, 20000, 539999), -EUCLEAN, LOCATION(18) "stored chunk" },
-        { LOCATIONS, 18, 0, STORED(0, 0, 20000, 540000), -EUCLEAN, LOCATION(18) "run does not" },
-        { LOCATIONS, 18, 0, STORED(0, 1, 20000, 999999), -EUCLEAN, "beyond the chunks section" },
-        { LOCATIONS, 15, 0, UINT64_MAX, -EUCLEAN, "digest of a gap row is not zero" },
-        { DIGESTS, 17, 0, 1, -EUCLEAN, "section 0x010c row 17: digest of a gap row" },
-        { DIGESTS, 1, 0, 1, -EUCLEAN, LOCATION(7) "reference names a chunk of another digest" },
+        { SECTION_BLOBS, 0, 40, -EUCLEAN, 307201, RECORD(0) "data space has a wrong length" },
+        { SECTION_BLOBS, 0, 40, -EUCLEAN, UINT64_MAX - 4095, "data space has a wrong length" },
+        { SECTION_BLOBS, 1, 48, -EUCLEAN, 7, RECORD(1) "layer metadata lies outside" },
+        { SECTION_BLOBS, 1, 56, -EUCLEAN, UINT64_MAX, RECORD(1) "layer metadata lies outside" },
+        { SECTION_BLOBS, 1, 56, -EUCLEAN, 0, RECORD(1) "has no layer metadata" },
+        { SECTION_BLOBS, 0, 48, -EUCLEAN, BOTTOM_STORED + 8, "does not follow the chunks" },
+        { SECTION_BLOBS, 0, 96, -EUCLEAN, UINT64_C(6) << 32 | 1, RECORD(0) "its rows do not" },
+        { SECTION_BLOBS, 0, 96, -EUCLEAN, UINT64_C(5) << 32, RECORD(1) "its rows do not follow" },
+        { SECTION_BLOBS, 0, 96, -EUCLEAN, UINT64_C(0xffffffff) << 32, "more rows than there are" },
+        { SECTION_BLOBS, 2, 96, -EUCLEAN, UINT64_C(4) << 32 | 15, "20 rows, 19 belong to blobs" },
+        { SECTION_BLOBS, 1, 104, -ENOTSUP, 2, RECORD(1) "compression 2, encryption 0" },
+        { SECTION_BLOBS, 1, 104, -ENOTSUP, UINT64_C(1) << 32 | 1, "encryption 1 is not known" },
+        { SECTION_BLOBS, 1, 112, -EUCLEAN, UINT64_C(1) << 32, RECORD(1) "role does not fit" },
+        { SECTION_BLOBS, 2, 112, -EUCLEAN, 0, RECORD(2) "role does not fit" },
+        { SECTION_BLOBS, 2, 120, -EUCLEAN, 1, RECORD(2) "reserved bytes are not zero" },
+        { ADDRESSES, 0, 0, -EUCLEAN, 1, ADDRESS(0) "table does not start at 0" },
+        { ADDRESSES, 2, 0, -EUCLEAN, 65536, ADDRESS(2) "does not ascend" },
+        { ADDRESSES, 2, 0, -EUCLEAN, 3, ADDRESS(2) "does not ascend" },
+        { ADDRESSES, 5, 0, -EUCLEAN, 307200 - 4096, "table does not end with the data space" },
+        { ADDRESSES, 5, 0, -EUCLEAN, 307200 + 1, ADDRESS(5) "lies beyond the data space" },
+        { ADDRESSES, 1, 0, -EUCLEAN, 131073, ADDRESS(0) "chunk is longer than" },
+        { LOCATIONS, 5, 0, -EUCLEAN, 0, LOCATION(5) "the blob's last row is no gap row" },
+        { LOCATIONS, 2, 0, -EUCLEAN, UINT64_MAX, "digest of a gap row is not zero" },
+        { LOCATIONS, 0, 0, -EUCLEAN, STORED(0, 0, 30000, 0), LOCATION(0) "run does not start" },
+        { LOCATIONS, 1, 0, -EUCLEAN, STORED(0, 1, 30000, 30000), LOCATION(1) "run starts where" },
+        { LOCATIONS, 4, 0, -EUCLEAN, STORED(0, 0, 10000, 155536), LOCATION(4) "run does not" },
+        { LOCATIONS, 8, 0, -EUCLEAN, STORED(0, 0, 7000, 7000), LOCATION(8) "run does not start" },
+        { LOCATIONS, 1, 0, -EUCLEAN, STORED(0, 0, 30000, 30001), LOCATION(1) "stored chunk does" },
+        { LOCATIONS, 0, 0, -EUCLEAN, STORED(0, 1, 30000, 8), LOCATION(0) "stored chunk does not" },
+        { LOCATIONS, 2, 0, -EUCLEAN, STORED(1, 0, 65535, 60000), LOCATION(2) "stored length of" },
+        { LOCATIONS, 2, 0, -EUCLEAN, STORED(0, 0, 65536, 60000), "is not smaller" },
+        { LOCATIONS, 4, 0, -EUCLEAN, STORED(0, 1, 20000, 155536), "beyond the chunks section" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 65537), LOCATION(7) "reference names no chunk" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 196608), "a chunk of another length" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 0), "a chunk of another digest" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(3, 0), "a blob that is not there" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 303104), "reference beyond the data space" },
+        { LOCATIONS, 2, 0, -EUCLEAN, REFERENCE(1, 20480), LOCATION(2) "reference forwards" },
+        { LOCATIONS, 9, 0, -EUCLEAN, REFERENCE(1, 106496), LOCATION(9) "reference forwards" },
+        { LOCATIONS, 13, 0, -EUCLEAN, REFERENCE(1, 106496), LOCATION(13) "reference names a ref" },
+        { LOCATIONS, 15, 0, -EUCLEAN, REFERENCE(0, 0), LOCATION(15) "reference in a foreign blob" },
+        { LOCATIONS, 16, 0, -EUCLEAN, STORED(0, 0, 20000, 520001), LOCATION(16) "stored chunk" },
+        { LOCATIONS, 18, 0, -EUCLEAN, STORED(0, 1, 20000, 539999), LOCATION(18) "stored chunk" },
+        { LOCATIONS, 18, 0, -EUCLEAN, STORED(0, 0, 20000, 540000), LOCATION(18) "run does not" },
+        { LOCATIONS, 18, 0, -EUCLEAN, STORED(0, 1, 20000, 999999), "beyond the chunks section" },
+        { LOCATIONS, 15, 0, -EUCLEAN, UINT64_MAX, "digest of a gap row is not zero" },
+        { DIGESTS, 17, 0, -EUCLEAN, 1, "section 0x010c row 17: digest of a gap row" },
+        { DIGESTS, 1, 0, -EUCLEAN, 1, LOCATION(7) "reference names a chunk of another digest" },
     };
     expect_refused(cases, sizeof cases / sizeof *cases, false);
 }
@@ -346,16 +346,16 @@ static void test_refused_metadata(void **state)
 {
     (void)state;
     static const struct refused cases[] = {
-        { SECTION_BLOBS, 0, 96, UINT64_C(1) << 32, -EUCLEAN, RECORD(0) "a lower blob has rows" },
-        { SECTION_BLOBS, 1, 0, 1, -EUCLEAN, RECORD(1) "the own blob's digest, size and metadata" },
-        { SECTION_BLOBS, 1, 32, 1, -EUCLEAN, RECORD(1) "the own blob's digest" },
-        { SECTION_BLOBS, 1, 64, 1, -EUCLEAN, RECORD(1) "the own blob's digest" },
-        { SECTION_BLOBS, 0, 112, 1, -EUCLEAN, RECORD(0) "slot is not zero" },
-        { LOCATIONS, 1, 0, REFERENCE(0, 307200 - 65535), -EUCLEAN, "beyond the data space" },
-        { LOCATIONS, 1, 0, REFERENCE(0, 4096), 0, "" }, // nothing to compare with
-        { LOCATIONS, 5, 0, STORED(0, 1, 5001, 14000), -EUCLEAN, "beyond the chunks section" },
-        { LOCATIONS, 5, 0, STORED(0, 1, 4999, 14000), -EUCLEAN, "chunks do not fill" },
-        { LOCATIONS, 6, 0, REFERENCE(0, 0), -EUCLEAN, ADDRESS(12) "row of a foreign blob that" },
+        { SECTION_BLOBS, 0, 96, -EUCLEAN, UINT64_C(1) << 32, RECORD(0) "a lower blob has rows" },
+        { SECTION_BLOBS, 1, 0, -EUCLEAN, 1, RECORD(1) "the own blob's digest, size and metadata" },
+        { SECTION_BLOBS, 1, 32, -EUCLEAN, 1, RECORD(1) "the own blob's digest" },
+        { SECTION_BLOBS, 1, 64, -EUCLEAN, 1, RECORD(1) "the own blob's digest" },
+        { SECTION_BLOBS, 0, 112, -EUCLEAN, 1, RECORD(0) "slot is not zero" },
+        { LOCATIONS, 1, 0, -EUCLEAN, REFERENCE(0, 307200 - 65535), "beyond the data space" },
+        { LOCATIONS, 1, 0, 0, REFERENCE(0, 4096), "" }, // nothing to compare with
+        { LOCATIONS, 5, 0, -EUCLEAN, STORED(0, 1, 5001, 14000), "beyond the chunks section" },
+        { LOCATIONS, 5, 0, -EUCLEAN, STORED(0, 1, 4999, 14000), "chunks do not fill" },
+        { LOCATIONS, 6, 0, -EUCLEAN, REFERENCE(0, 0), ADDRESS(12) "row of a foreign blob that" },
     };
     expect_refused(cases, sizeof cases / sizeof *cases, true);
 }
