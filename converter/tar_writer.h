@@ -22,7 +22,8 @@ struct tarn_tar_output {
 
 struct tarn_tar_writer;
 
-struct tarn_tar_writer *tarn_tar_writer_new(const struct tarn_tar_output *output); // NULL: no memory
+struct tarn_tar_writer *
+tarn_tar_writer_new(const struct tarn_tar_output *output); // NULL: no memory
 void tarn_tar_writer_free(struct tarn_tar_writer *writer);
 TARN_DEFINE_CLEANUP(struct tarn_tar_writer, tarn_tar_writer_free)
 

@@ -76,9 +76,8 @@ static int find_slots(struct build *build, struct tarn_tree *merged)
         if (build->slots[i] == 0)
             continue;
         const struct tarn_bootstrap_layer *layer = &build->layers[i];
-        build->devices[build->device_count] = (struct tarn_erofs_device){
-            layer->digest, layer->metadata->parameters.data_length
-        };
+        build->devices[build->device_count] =
+            (struct tarn_erofs_device){ layer->digest, layer->metadata->parameters.data_length };
         build->slots[i] = ++build->device_count;
     }
     return 0;
@@ -350,7 +349,7 @@ static int write_sections(const struct build *build, const struct totals *totals
             return no_memory(build);
     }
     return tarn_sections_finish(&sections, TARN_CONTAINER_BOOTSTRAP, 0, out) < 0 ? no_memory(build)
-                                                                                  : 0;
+                                                                                 : 0;
 }
 
 static int build_all(struct build *build, struct tarn_tree *merged, struct tarn_buf *out)

@@ -27,10 +27,9 @@ static int get(const struct opener *opener, uint32_t type, uint64_t length,
     if (bytes->length == length)
         return 0;
     const struct tarn_section *section = tarn_sections_find(opener->source.sections, type);
-    return tarn_fail(opener->err, -EUCLEAN,
-                     "bootstrap offset %llu: section 0x%04x: %zu bytes, must be %llu",
-                     (unsigned long long)section->offset, type, bytes->length,
-                     (unsigned long long)length);
+    return tarn_fail(
+        opener->err, -EUCLEAN, "bootstrap offset %llu: section 0x%04x: %zu bytes, must be %llu",
+        (unsigned long long)section->offset, type, bytes->length, (unsigned long long)length);
 }
 
 static uint64_t section_offset(const struct opener *opener, uint32_t type)
@@ -49,9 +48,10 @@ static int open_image(const struct opener *opener, uint32_t *blob_count)
     const unsigned long long offset = section_offset(opener, TARN_SECTION_IMAGE);
     for (size_t i = 0; i < TARN_IMAGE_PARAMETERS; i++)
         if (tarn_get_le32(image.data + i * 4) != tarn_image_parameters[i])
-            return tarn_fail(opener->err, -ENOTSUP,
-                             "bootstrap offset %llu: image: parameter %u of the chunker is not known",
-                             offset + i * 4, tarn_get_le32(image.data + i * 4));
+            return tarn_fail(
+                opener->err, -ENOTSUP,
+                "bootstrap offset %llu: image: parameter %u of the chunker is not known",
+                offset + i * 4, tarn_get_le32(image.data + i * 4));
     if (!tarn_all_zero(image.data + TARN_IMAGE_ZERO, TARN_IMAGE_SIZE - TARN_IMAGE_ZERO))
         return tarn_fail(opener->err, -EUCLEAN,
                          "bootstrap offset %llu: image: a field that must be zero is not",
@@ -150,8 +150,7 @@ static int open_slots(const struct opener *opener)
     }
     if (last == bootstrap->slot_count)
         return 0;
-    return tarn_fail(opener->err, -EUCLEAN,
-                     "bootstrap offset %llu: image: %u slots, blobs have %u",
+    return tarn_fail(opener->err, -EUCLEAN, "bootstrap offset %llu: image: %u slots, blobs have %u",
                      image + TARN_IMAGE_SLOTS, bootstrap->slot_count, last);
 }
 

@@ -70,8 +70,8 @@ uint32_t tarn_erofs_checksum(const uint8_t block[TARN_BLOCK])
 {
     static const uint8_t zero[4];
     const size_t field = TARN_EROFS_SUPER_OFFSET + TARN_EROFS_SB_CHECKSUM;
-    uint32_t crc = tarn_crc32c(~UINT32_C(0), block + TARN_EROFS_SUPER_OFFSET,
-                               TARN_EROFS_SB_CHECKSUM);
+    uint32_t crc =
+        tarn_crc32c(~UINT32_C(0), block + TARN_EROFS_SUPER_OFFSET, TARN_EROFS_SB_CHECKSUM);
     crc = tarn_crc32c(crc, zero, sizeof zero);
     return tarn_crc32c(crc, block + field + sizeof zero, TARN_BLOCK - field - sizeof zero);
 }

@@ -24,9 +24,8 @@ static int get_block(const struct tarn_erofs *erofs, const struct tarn_erofs_ino
     const uint64_t start = number * TARN_BLOCK;
     block->size = (uint32_t)tarn_min_u64(directory->size - start, TARN_BLOCK);
     const bool tail = directory->layout == TARN_EROFS_LAYOUT_INLINE && block->size < TARN_BLOCK;
-    block->bytes = erofs->bytes +
-                   (tail ? directory->data_offset
-                         : (uint64_t)directory->start_block * TARN_BLOCK + start);
+    block->bytes = erofs->bytes + (tail ? directory->data_offset
+                                        : (uint64_t)directory->start_block * TARN_BLOCK + start);
     if (block->size < TARN_EROFS_DIRENT)
         return -EUCLEAN;
     const uint32_t first = tarn_get_le16(block->bytes + TARN_EROFS_D_NAME);
@@ -41,8 +40,8 @@ static int get_name(const struct block *block, uint32_t index, const char **name
     const uint8_t *entry = block->bytes + (size_t)index * TARN_EROFS_DIRENT;
     const uint32_t start = tarn_get_le16(entry + TARN_EROFS_D_NAME);
     const bool last = index + 1 == block->count;
-    const uint32_t end = last ? block->size
-                              : tarn_get_le16(entry + TARN_EROFS_DIRENT + TARN_EROFS_D_NAME);
+    const uint32_t end =
+        last ? block->size : tarn_get_le16(entry + TARN_EROFS_DIRENT + TARN_EROFS_D_NAME);
     if (start < block->count * TARN_EROFS_DIRENT || start >= end || end > block->size)
         return -EUCLEAN;
     *name = (const char *)block->bytes + start;

@@ -28,8 +28,8 @@ static int at_path(struct tarn_err *err, int code, const struct tarn_node *node)
 
 unsigned tarn_erofs_chunk_bits(const struct tarn_content *content)
 {
-    const uint64_t unit = content->kind == TARN_CONTENT_UNITS ? tarn_content_unit(content->size)
-                                                              : content->size;
+    const uint64_t unit =
+        content->kind == TARN_CONTENT_UNITS ? tarn_content_unit(content->size) : content->size;
     unsigned bits = 0;
     while (((uint64_t)TARN_BLOCK << bits) < unit)
         bits++;

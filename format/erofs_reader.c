@@ -20,8 +20,8 @@ static int check_flags(const uint8_t *super, struct tarn_err *err)
     const uint32_t incompat = tarn_get_le32(super + TARN_EROFS_SB_INCOMPAT);
     const uint32_t devices = tarn_get_le16(super + TARN_EROFS_SB_DEVICES);
     const uint32_t known = TARN_EROFS_INCOMPAT_CHUNKED_FILE | TARN_EROFS_INCOMPAT_DEVICE_TABLE;
-    const uint32_t wanted = TARN_EROFS_INCOMPAT_CHUNKED_FILE |
-                            (devices > 0 ? TARN_EROFS_INCOMPAT_DEVICE_TABLE : 0);
+    const uint32_t wanted =
+        TARN_EROFS_INCOMPAT_CHUNKED_FILE | (devices > 0 ? TARN_EROFS_INCOMPAT_DEVICE_TABLE : 0);
     const uint64_t base = TARN_EROFS_SUPER_OFFSET;
     if (incompat & ~known)
         return tarn_fail(err, -ENOTSUP,
@@ -29,8 +29,8 @@ static int check_flags(const uint8_t *super, struct tarn_err *err)
                          (unsigned long long)base + TARN_EROFS_SB_INCOMPAT, incompat & ~known);
     if (incompat != wanted)
         return broken(err, base + TARN_EROFS_SB_INCOMPAT, "features and devices do not agree");
-    if (compat != (TARN_EROFS_COMPAT_SB_CHKSUM | TARN_EROFS_COMPAT_MTIME |
-                   TARN_EROFS_COMPAT_XATTR_FILTER))
+    if (compat !=
+        (TARN_EROFS_COMPAT_SB_CHKSUM | TARN_EROFS_COMPAT_MTIME | TARN_EROFS_COMPAT_XATTR_FILTER))
         return broken(err, base + TARN_EROFS_SB_COMPAT, "the compatible features are not 7");
     if (super[TARN_EROFS_SB_BLOCK_BITS] != TARN_EROFS_BLOCK_BITS)
         return broken(err, base + TARN_EROFS_SB_BLOCK_BITS, "the block size is not 4096");
@@ -59,8 +59,8 @@ static int check_devices(const struct tarn_erofs *erofs, struct tarn_err *err)
         return broken(err, TARN_EROFS_SUPER_OFFSET + TARN_EROFS_SB_DEVICES,
                       "the device table reaches behind the end of the image");
     for (uint32_t slot = 1; slot <= erofs->device_count; slot++) {
-        const uint64_t offset = TARN_EROFS_DEVICE_TABLE +
-                                (uint64_t)(slot - 1) * TARN_EROFS_DEVICE_SIZE;
+        const uint64_t offset =
+            TARN_EROFS_DEVICE_TABLE + (uint64_t)(slot - 1) * TARN_EROFS_DEVICE_SIZE;
         const char *rule = NULL;
         const char *tag = (const char *)erofs->bytes + offset;
         for (unsigned i = 0; i < TARN_EROFS_DEVICE_TAG_SIZE && !rule; i++)
@@ -78,8 +78,7 @@ static int check_devices(const struct tarn_erofs *erofs, struct tarn_err *err)
     return 0;
 }
 
-static int check_numbers(const struct tarn_erofs *erofs, const uint8_t *super,
-                         struct tarn_err *err)
+static int check_numbers(const struct tarn_erofs *erofs, const uint8_t *super, struct tarn_err *err)
 {
     const uint64_t base = TARN_EROFS_SUPER_OFFSET;
     if (tarn_get_le32(super + TARN_EROFS_SB_BLOCKS) != erofs->length / TARN_BLOCK)
@@ -141,8 +140,8 @@ int tarn_erofs_device(const struct tarn_erofs *erofs, uint32_t slot,
 {
     if (slot == 0 || slot > erofs->device_count)
         return -EINVAL;
-    const uint8_t *p = erofs->bytes + TARN_EROFS_DEVICE_TABLE +
-                       (size_t)(slot - 1) * TARN_EROFS_DEVICE_SIZE;
+    const uint8_t *p =
+        erofs->bytes + TARN_EROFS_DEVICE_TABLE + (size_t)(slot - 1) * TARN_EROFS_DEVICE_SIZE;
     memcpy(device->tag, p + TARN_EROFS_DEVICE_TAG, TARN_EROFS_DEVICE_TAG_SIZE);
     device->tag[TARN_EROFS_DEVICE_TAG_SIZE] = '\0';
     device->blocks = tarn_get_le32(p + TARN_EROFS_DEVICE_BLOCKS);

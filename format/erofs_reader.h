@@ -63,8 +63,7 @@ int tarn_erofs_inode(const struct tarn_erofs *erofs, uint64_t nid,
                      struct tarn_erofs_inode *inode) tarn_must_check;
 // The same; *rule says on -EUCLEAN what is wrong.
 int tarn_erofs_inode_explain(const struct tarn_erofs *erofs, uint64_t nid,
-                             struct tarn_erofs_inode *inode,
-                             const char **rule) tarn_must_check;
+                             struct tarn_erofs_inode *inode, const char **rule) tarn_must_check;
 
 // --- directories ---------------------------------------------------------------------------
 struct tarn_erofs_dirent {
@@ -112,7 +111,7 @@ static inline uint64_t tarn_erofs_index(const struct tarn_erofs *erofs,
 
 // --- xattrs ----------------------------------------------------------------------------------
 struct tarn_erofs_xattr {
-    unsigned index; // name index, see tarn_erofs_xattr_prefix()
+    unsigned index;   // name index, see tarn_erofs_xattr_prefix()
     const char *name; // behind the prefix, not terminated
     size_t name_length;
     const uint8_t *value;

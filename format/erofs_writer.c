@@ -25,8 +25,7 @@ static uint64_t nid_of(const struct writer *writer, const struct tarn_node *node
 static uint8_t *data_block(const struct writer *writer, const struct tarn_erofs_place *place,
                            uint64_t number)
 {
-    return writer->image +
-           (writer->layout->data_start + place->data_block + number) * TARN_BLOCK;
+    return writer->image + (writer->layout->data_start + place->data_block + number) * TARN_BLOCK;
 }
 
 // --- superblock and devices --------------------------------------------------------------------
@@ -35,8 +34,8 @@ static void write_devices(const struct writer *writer)
 {
     for (uint32_t i = 0; i < writer->plan->device_count; i++) {
         const struct tarn_erofs_device *device = &writer->plan->devices[i];
-        uint8_t *slot = writer->image + TARN_EROFS_DEVICE_TABLE +
-                        (size_t)i * TARN_EROFS_DEVICE_SIZE;
+        uint8_t *slot =
+            writer->image + TARN_EROFS_DEVICE_TABLE + (size_t)i * TARN_EROFS_DEVICE_SIZE;
         char hex[TARN_DIGEST_HEX + 1];
         memcpy(slot + TARN_EROFS_DEVICE_TAG, tarn_digest_format_hex(&device->digest, hex),
                TARN_EROFS_DEVICE_TAG_SIZE);
@@ -96,9 +95,9 @@ static void write_inode(const struct writer *writer, uint32_t number)
     const struct tarn_erofs_place *place = &writer->layout->places[number];
     const struct tarn_inode *inode = place->node->inode;
     uint8_t *out = writer->image + place->offset;
-    tarn_put_le16(out + TARN_EROFS_I_FORMAT,
-                  (uint16_t)(place->layout << 1 | (place->extended ? TARN_EROFS_FORMAT_EXTENDED
-                                                                   : 0)));
+    tarn_put_le16(
+        out + TARN_EROFS_I_FORMAT,
+        (uint16_t)(place->layout << 1 | (place->extended ? TARN_EROFS_FORMAT_EXTENDED : 0)));
     tarn_put_le16(out + TARN_EROFS_I_MODE, (uint16_t)inode->mode);
     tarn_put_le32(out + TARN_EROFS_I_UNION, inode_union(writer, place));
     tarn_put_le32(out + TARN_EROFS_I_INO, number + 1);

@@ -44,10 +44,10 @@ int tarn_erofs_xattr(const struct tarn_erofs *erofs, const struct tarn_erofs_ino
     int ret;
     if (*cursor < ids) {
         const uint64_t id = tarn_get_le32(area + *cursor);
-        ret = erofs->xattr_offset == 0 ? -EUCLEAN
-                                       : get_entry(erofs,
-                                                   erofs->xattr_offset + id * TARN_EROFS_XATTR_UNIT,
-                                                   erofs->length, xattr, &room);
+        ret = erofs->xattr_offset == 0
+                  ? -EUCLEAN
+                  : get_entry(erofs, erofs->xattr_offset + id * TARN_EROFS_XATTR_UNIT,
+                              erofs->length, xattr, &room);
         room = TARN_EROFS_XATTR_UNIT;
     } else {
         ret = get_entry(erofs, inode->xattr_offset + *cursor,

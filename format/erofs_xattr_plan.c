@@ -100,9 +100,9 @@ static bool entry_is(const void *key, const void *value)
 static int get_entry(struct tarn_erofs_xattr_plan *plan, const struct tarn_xattr *xattr,
                      struct entry **out, struct tarn_err *err)
 {
-    const uint64_t hash = XXH3_64bits_withSeed(xattr->length > 0 ? xattr->value : NULL,
-                                               xattr->length,
-                                               XXH3_64bits(xattr->name, strlen(xattr->name)));
+    const uint64_t hash =
+        XXH3_64bits_withSeed(xattr->length > 0 ? xattr->value : NULL, xattr->length,
+                             XXH3_64bits(xattr->name, strlen(xattr->name)));
     *out = tarn_map_get(plan->entries, hash, xattr, entry_is);
     if (*out)
         return 0;
@@ -148,8 +148,7 @@ int tarn_erofs_xattr_plan_add(struct tarn_erofs_xattr_plan *plan, const struct t
     const uint64_t hash = XXH3_64bits(&set, sizeof set);
     struct set *known = tarn_map_get(plan->sets, hash, set, set_is);
     if (!known) {
-        known = tarn_arena_alloc(plan->arena,
-                                 sizeof *known + set->count * sizeof(struct entry *));
+        known = tarn_arena_alloc(plan->arena, sizeof *known + set->count * sizeof(struct entry *));
         if (!known || tarn_map_add(plan->sets, hash, known) != 0 ||
             tarn_buf_append(&plan->numbered, &known, sizeof known) != 0)
             return tarn_fail(err, -ENOMEM, "out of memory");

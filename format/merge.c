@@ -156,7 +156,7 @@ static int refresh(struct merge *merge)
 {
     for (size_t i = 1; i < merge->depth; i++) {
         const struct frame *parent = &merge->frames[i - 1];
-        struct frame found;
+        struct frame found = { 0 };
         const int ret = find_directory(merge, parent, merge->frames[i].from, &found);
         if (ret < 0)
             return ret;
@@ -208,7 +208,7 @@ static int take_away(struct merge *merge, const struct tarn_node *node)
     if (!node->child && !node->opaque)
         return 0;
     ret = return_to_parent(merge, node);
-    struct frame found;
+    struct frame found = { 0 };
     if (ret == 0)
         ret = find_directory(merge, top(merge), node, &found);
     if (ret == 0)
@@ -431,7 +431,7 @@ static int bring(struct merge *merge, const struct tarn_node *node)
         return bring_leaf(merge, node);
     ret = node->inode ? bring_directory(merge, node) : 0;
     // Makes an implicit one, or enters the link that stands for it.
-    struct frame found;
+    struct frame found = { 0 };
     if (ret == 0)
         ret = find_directory(merge, top(merge), node, &found);
     if (ret < 0)

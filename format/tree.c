@@ -215,13 +215,15 @@ struct tarn_content *tarn_tree_content(struct tarn_tree *tree, const struct tarn
 int tarn_node_path(const struct tarn_node *node, struct tarn_buf *buf)
 {
     size_t length = 0;
+    if (!node->parent)
+        return 0;
     for (const struct tarn_node *i = node; i->parent; i = i->parent)
         length += i->length + (i->parent->parent ? 1U : 0U);
     const int ret = tarn_buf_reserve(buf, length);
     if (ret < 0)
         return ret;
     buf->length += length;
-    uint8_t *end = length > 0 ? buf->data + buf->length : NULL;
+    uint8_t *end = buf->data + buf->length;
     for (const struct tarn_node *i = node; i->parent; i = i->parent) {
         end -= i->length;
         memcpy(end, i->name, i->length);

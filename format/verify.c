@@ -23,8 +23,8 @@ int tarn_verify_broken(const struct tarn_verify *verify, uint64_t offset, const 
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return tarn_fail(verify->err, -EUCLEAN, "bootstrap offset %llu: %s",
-                     (unsigned long long)offset, text);
+    return tarn_fail(verify->err, -EUCLEAN, "bootstrap offset %llu: %s", (unsigned long long)offset,
+                     text);
 }
 
 static int no_memory(const struct tarn_verify *verify)
@@ -183,18 +183,17 @@ static int check_rest(const struct tarn_verify *verify)
                                   "superblock: uuid is not the beginning of the tree digest");
     for (uint32_t slot = 1; slot <= verify->erofs->device_count; slot++)
         if (!verify->slots[slot])
-            return tarn_verify_broken(verify,
-                                      TARN_EROFS_DEVICE_TABLE +
-                                          (uint64_t)(slot - 1) * TARN_EROFS_DEVICE_SIZE,
-                                      "device slot %u: no file lies in it", slot);
+            return tarn_verify_broken(
+                verify, TARN_EROFS_DEVICE_TABLE + (uint64_t)(slot - 1) * TARN_EROFS_DEVICE_SIZE,
+                "device slot %u: no file lies in it", slot);
     return 0;
 }
 
 int tarn_verify_tree(const struct tarn_bootstrap *bootstrap, struct tarn_err *err)
 {
     const struct tarn_erofs *erofs = &bootstrap->erofs;
-    const uint64_t start = TARN_EROFS_DEVICE_TABLE +
-                           (uint64_t)erofs->device_count * TARN_EROFS_DEVICE_SIZE;
+    const uint64_t start =
+        TARN_EROFS_DEVICE_TABLE + (uint64_t)erofs->device_count * TARN_EROFS_DEVICE_SIZE;
     tarn_autofree uint32_t *links = calloc(erofs->length / TARN_EROFS_NID_SIZE, sizeof *links);
     tarn_autofree uint8_t *shared = calloc(erofs->length / TARN_EROFS_XATTR_UNIT / 8 + 1, 1);
     tarn_autofree uint8_t *slots = calloc((size_t)erofs->device_count + 1, 1);

@@ -167,8 +167,8 @@ int tarn_verify_directory(struct tarn_verify *verify, const struct tarn_erofs_in
             ret = check_block(&scan);
         if (ret < 0)
             return ret;
-        const bool dots = scan.entry.length <= 2 &&
-                          memcmp(scan.entry.name, "..", scan.entry.length) == 0;
+        const bool dots =
+            scan.entry.length <= 2 && memcmp(scan.entry.name, "..", scan.entry.length) == 0;
         ret = dots ? check_dots(&scan) : check_inode(&scan);
         if (ret < 0)
             return ret;

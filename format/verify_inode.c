@@ -42,15 +42,13 @@ static int check_place(struct tarn_verify *verify, const struct tarn_erofs_inode
         if (!tarn_all_zero(verify->erofs->bytes + verify->inodes_end,
                            inode->data_offset - verify->inodes_end))
             return broken(verify, inode, "bytes before the chunk indexes are not zero");
-        verify->inodes_end = inode->data_offset +
-                             tarn_erofs_index_count(inode) * TARN_EROFS_INDEX;
+        verify->inodes_end = inode->data_offset + tarn_erofs_index_count(inode) * TARN_EROFS_INDEX;
     }
     verify->inodes++;
     if (inode->number != verify->inodes)
-        return tarn_verify_broken(verify, offset + TARN_EROFS_I_INO,
-                                  "inode nid %llu: number %u, must be %llu",
-                                  (unsigned long long)inode->nid, inode->number,
-                                  (unsigned long long)verify->inodes);
+        return tarn_verify_broken(
+            verify, offset + TARN_EROFS_I_INO, "inode nid %llu: number %u, must be %llu",
+            (unsigned long long)inode->nid, inode->number, (unsigned long long)verify->inodes);
     return 0;
 }
 
@@ -67,10 +65,11 @@ static int check_blocks(struct tarn_verify *verify, const struct tarn_erofs_inod
     const uint64_t tail = inode->size % TARN_BLOCK;
     const bool fits = tail != 0 && head_size(inode) + tail <= TARN_BLOCK;
     if (fits != (inode->layout == TARN_EROFS_LAYOUT_INLINE))
-        return broken(verify, inode, fits ? "the tail fits behind the inode but is not there"
-                                          : "the tail does not fit behind the inode");
-    const uint64_t blocks = (tarn_round_up(inode->size, TARN_BLOCK) - (fits ? TARN_BLOCK : 0)) /
-                            TARN_BLOCK;
+        return broken(verify, inode,
+                      fits ? "the tail fits behind the inode but is not there"
+                           : "the tail does not fit behind the inode");
+    const uint64_t blocks =
+        (tarn_round_up(inode->size, TARN_BLOCK) - (fits ? TARN_BLOCK : 0)) / TARN_BLOCK;
     if (blocks == 0)
         return 0;
     if (verify->data_start == 0)

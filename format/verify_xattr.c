@@ -29,7 +29,8 @@ static int compare(const struct tarn_erofs_xattr *a, const struct tarn_erofs_xat
         return a->index < b->index ? -1 : 1;
     const size_t common = a->name_length < b->name_length ? a->name_length : b->name_length;
     const int order = memcmp(a->name, b->name, common);
-    return order != 0 ? order : (a->name_length > b->name_length) - (a->name_length < b->name_length);
+    return order != 0 ? order
+                      : (a->name_length > b->name_length) - (a->name_length < b->name_length);
 }
 
 // A shared xattr lies where one began before, or directly behind all that were used before.
@@ -58,8 +59,8 @@ static int check_entry(struct area *area, const struct tarn_erofs_xattr *xattr, 
     if (offset + room > area->verify->erofs->length ||
         !tarn_all_zero(xattr->value + xattr->length, room - size))
         return broken(area, offset, "bytes behind an xattr are not zero");
-    area->filter &= ~(UINT32_C(1) << tarn_erofs_xattr_filter_bit(xattr->index, xattr->name,
-                                                                 xattr->name_length));
+    area->filter &= ~(
+        UINT32_C(1) << tarn_erofs_xattr_filter_bit(xattr->index, xattr->name, xattr->name_length));
     if (shared)
         return check_shared(area, xattr, room);
     if (size > TARN_EROFS_SHARED_SIZE && shared_count < TARN_EROFS_SHARED_MAX)
@@ -118,11 +119,12 @@ int tarn_verify_xattrs(struct tarn_verify *verify, const struct tarn_erofs_inode
     const uint8_t *header = verify->erofs->bytes + inode->xattr_offset;
     struct area area = { .verify = verify,
                          .inode = inode,
-                         .ids_end = TARN_EROFS_XATTR_HEADER +
-                                    header[4] * (uint32_t)TARN_EROFS_XATTR_UNIT,
+                         .ids_end =
+                             TARN_EROFS_XATTR_HEADER + header[4] * (uint32_t)TARN_EROFS_XATTR_UNIT,
                          .filter = ~UINT32_C(0) };
     if (area.ids_end > inode->xattr_length)
-        return broken(&area, inode->xattr_offset, "more shared xattrs than the header has room for");
+        return broken(&area, inode->xattr_offset,
+                      "more shared xattrs than the header has room for");
     if (!tarn_all_zero(header + 5, TARN_EROFS_XATTR_HEADER - 5))
         return broken(&area, inode->xattr_offset + 5, "a field that must be zero is not");
     int ret = check_list(&area, true);

@@ -7,7 +7,7 @@
 
 #include "format/listing.h"
 #include "format/merge.h"
-#include "tests/support/test_tree.h"
+#include "tests/support/tree_text.h"
 
 struct input {
     const uint8_t *at;

@@ -20,7 +20,7 @@ class Walker:
         """The inode at a path, or None. Follows all symbolic links, the last component's only with
         last. With make, what is missing or no directory becomes one, and too many links are an
         error."""
-        stack, pending, links = [self.root], list(reversed(names)), 0
+        stack, pending, links = [(None, None, self.root)], list(reversed(names)), 0
         while pending:
             name = pending.pop()
             if name in (b"", b"."):
@@ -29,12 +29,12 @@ class Walker:
                 if len(stack) > 1:
                     stack.pop()
                 continue
-            here = stack[-1]
+            here = stack[-1][2]
             if not here.is_dir:
                 return None
             child = here.children.get(name)
             if make and (child is None or not (child.is_dir or child.type == stat.S_IFLNK)):
-                child = here.children[name] = new_directory()
+                child = new_directory()
             if child is None:
                 return None
             if child.type == stat.S_IFLNK and (pending or last):
@@ -43,11 +43,13 @@ class Walker:
                 if links > MAX_LINKS:
                     return None
                 if child.target.startswith(b"/"):
-                    stack = [self.root]
+                    del stack[1:]
                 pending += reversed(child.target.split(b"/"))
                 continue
-            stack.append(child)
-        return stack[-1]
+            stack.append((here, name, child))
+        for parent, name, child in stack[1:]:  # what was made, but not what a `..` left again
+            parent.children[name] = child
+        return stack[-1][2]
 
     def directory(self, names, make=False):
         found = self.resolve(names, make)

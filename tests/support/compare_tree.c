@@ -46,8 +46,7 @@ static int compare_directory(const struct tarn_node *node, const char *path, str
         // A mounted image lists in order; what was extracted from one does not.
         if (child && strcmp(child->name, entry->d_name) == 0 &&
             entry->d_type != dirent_type(child->inode->mode))
-            return differ(err, path, entry->d_name, dirent_type(child->inode->mode),
-                          entry->d_type);
+            return differ(err, path, entry->d_name, dirent_type(child->inode->mode), entry->d_type);
         child = child ? child->next : NULL;
     }
     return want == got ? 0 : differ(err, path, "number of names", want, got);
@@ -150,8 +149,8 @@ static int compare_links(const struct tarn_node *node, const char *path, const s
 
 static bool compares_bytes(const struct tarn_node *node, unsigned what)
 {
-    return S_ISREG(node->inode->mode) && (node->inode->content->kind == TARN_CONTENT_PLAIN ||
-                                          (what & TARN_COMPARE_HOLES));
+    return S_ISREG(node->inode->mode) &&
+           (node->inode->content->kind == TARN_CONTENT_PLAIN || (what & TARN_COMPARE_HOLES));
 }
 
 static int compare_stat(const struct tarn_node *node, const char *path, unsigned what,

@@ -9,7 +9,7 @@
 enum tarn_compare {
     TARN_COMPARE_XATTRS = 1,
     TARN_COMPARE_TIMES = 2,
-    TARN_COMPARE_LINKS = 4, // link counts, and names of one inode have one inode number
+    TARN_COMPARE_LINKS = 4,  // link counts, and names of one inode have one inode number
     TARN_COMPARE_SETUID = 8, // and setgid
     TARN_COMPARE_HOLES = 16, // files with holes
     TARN_COMPARE_ALL = 31,

@@ -32,9 +32,9 @@ static void add_foreign_rows(struct tarn_tables_builder *tables, uint32_t first,
                                                 .offset = (uint64_t)i * FOREIGN_STORED };
         struct tarn_digest digest;
         foreign_digest(i, &digest);
-        require(tarn_tables_builder_add_row(tables, (uint64_t)i * TARN_SAMPLE_CUT, &location,
-                                            &digest),
-                "foreign row");
+        require(
+            tarn_tables_builder_add_row(tables, (uint64_t)i * TARN_SAMPLE_CUT, &location, &digest),
+            "foreign row");
     }
     require(tarn_tables_builder_add_gap(tables, (uint64_t)(first + count) * TARN_SAMPLE_CUT),
             "foreign gap");
@@ -148,7 +148,6 @@ void tarn_sample_bootstrap(struct tarn_sample *sample, struct tarn_buf *out)
     tarn_cleanup(tarn_sample_layers_free_p) struct tarn_sample_layers *layers =
         tarn_sample_layers_new(sample, 3);
     struct tarn_err err = { 0 };
-    const int ret =
-        tarn_bootstrap_build(layers->layers, sample->chain, sample->tree, out, &err);
+    const int ret = tarn_bootstrap_build(layers->layers, sample->chain, sample->tree, out, &err);
     require(ret, err.text);
 }

@@ -23,8 +23,8 @@ static struct tarn_node *plain(struct tarn_sample *s, struct tarn_node *parent, 
 static void fill_names(struct tarn_sample *s)
 {
     struct tarn_node *names = directory(s, "names");
-    static const char *const odd[] = { "!x", "-x",      "...",     "..a",         ".a",
-                                       ".-", "..-",     " ",       "a b",         "\xff\xfe",
+    static const char *const odd[] = { "!x", "-x",       "...",     "..a",          ".a",
+                                       ".-", "..-",      " ",       "a b",          "\xff\xfe",
                                        "\n", "\x01\x02", "caf\xe9", "cafe\xcc\x81", "caf\xc3\xa9" };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
         plain(s, names, odd[i], i);
@@ -116,10 +116,10 @@ static void set(struct tarn_xattr *xattr, const char *name, const void *value, s
 }
 
 // user::rwx, user:1000:r--, group::r-x, mask::r-x, other::---
-static const uint8_t acl[] = { 2, 0, 0, 0,    1,    0,    7,    0,    0xff, 0xff, 0xff,
-                               0xff, 2, 0, 4, 0,    0xe8, 3,    0,    0,    4,    0,
-                               5, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0, 5, 0, 0xff, 0xff,
-                               0xff, 0xff, 0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff };
+static const uint8_t acl[] = { 2,    0,    0,    0,    1,    0,    7,    0,    0xff, 0xff, 0xff,
+                               0xff, 2,    0,    4,    0,    0xe8, 3,    0,    0,    4,    0,
+                               5,    0,    0xff, 0xff, 0xff, 0xff, 0x10, 0,    5,    0,    0xff,
+                               0xff, 0xff, 0xff, 0x20, 0,    0,    0,    0xff, 0xff, 0xff, 0xff };
 // VFS_CAP_REVISION_2, effective, cap_net_bind_service
 static const uint8_t capability[] = { 1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
 

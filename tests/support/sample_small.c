@@ -9,8 +9,10 @@ static void add_xattrs(struct tarn_sample *sample, struct tarn_node *node, uint8
 {
     static const uint8_t big[1100] = { 9 };
     const struct tarn_xattr items[] = {
-        { "user.same", (const uint8_t *)"same", 4 }, { "user.own", &own, 1 },
-        { "user.mine", &own, 1 },                    { "trusted.big", big, sizeof big },
+        { "user.same", (const uint8_t *)"same", 4 },
+        { "user.own", &own, 1 },
+        { "user.mine", &own, 1 },
+        { "trusted.big", big, sizeof big },
         { "security.x", (const uint8_t *)"xyz", 3 },
     };
     tarn_sample_xattrs(sample, node, items, 5);
@@ -27,7 +29,8 @@ struct tarn_sample *tarn_sample_small(void)
     tarn_sample_add(sample, root, "dev", S_IFCHR | 0600)->inode->minor = 3;
     tarn_sample_file(sample, root, "file", 5000, (struct tarn_piece){ 0, 5000 }, 0);
     tarn_sample_file(sample, root, "holes", 6 * unit, (struct tarn_piece){ unit, 3 * unit }, 1);
-    struct tarn_node *hard = tarn_sample_file(sample, root, "h1", 9, (struct tarn_piece){ 0, 9 }, 0);
+    struct tarn_node *hard =
+        tarn_sample_file(sample, root, "h1", 9, (struct tarn_piece){ 0, 9 }, 0);
     tarn_sample_link(sample, root, "h2", hard->inode);
     tarn_sample_symlink(sample, root, "link", 10);
     tarn_sample_symlink(sample, root, "long", 4090);

@@ -82,8 +82,7 @@ static void test_foreign_rows(void **state)
                          want[i].gap);
     }
     const struct tarn_blob_record top = tarn_tables_blob(&bootstrap.tables, 4);
-    const struct tarn_location reference =
-        tarn_tables_location(&bootstrap.tables, top.first_row);
+    const struct tarn_location reference = tarn_tables_location(&bootstrap.tables, top.first_row);
     assert_int_equal(reference.kind, TARN_LOCATION_REFERENCE);
     assert_int_equal(reference.blob, 5);
     assert_int_equal(reference.address, 4 * TARN_SAMPLE_CUT);
@@ -151,7 +150,8 @@ static void test_layers_disagree(void **state)
     struct tarn_tables_builder *upper = &layers->tables[1];
     const size_t row = tarn_tables_blob(&layers->metadata[1].tables, 2).first_row + 1;
     upper->digests.data[row * TARN_DIGEST_SIZE] ^= 1;
-    expect_build_error(layers, -EUCLEAN, "layer 1: its row of blob 2 for address 65536 is not what");
+    expect_build_error(layers, -EUCLEAN,
+                       "layer 1: its row of blob 2 for address 65536 is not what");
     upper->digests.data[row * TARN_DIGEST_SIZE] ^= 1;
     tarn_put_le64(upper->blobs.data + 2 * TARN_BLOB_RECORD_SIZE + 40, 4096);
     expect_build_error(layers, -EUCLEAN, "is not what a lower layer says of it");
@@ -230,10 +230,10 @@ static void test_cut_off(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_foreign_rows),
-        cmocka_unit_test(test_empty_chain),     cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_wrong_chain),     cmocka_unit_test(test_layers_disagree),
-        cmocka_unit_test(test_damages),         cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_foreign_rows),
+        cmocka_unit_test(test_empty_chain), cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_wrong_chain), cmocka_unit_test(test_layers_disagree),
+        cmocka_unit_test(test_damages),     cmocka_unit_test(test_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

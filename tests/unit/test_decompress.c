@@ -67,10 +67,10 @@ static void add_gzip(struct tarn_buf *out, const uint8_t *plain, size_t length, 
     deflateEnd(&stream);
 }
 
-static void add_zstd(struct tarn_buf *out, const uint8_t *plain, size_t length)
+static void add_zstd(struct tarn_buf *out, const uint8_t *plain, size_t length, bool checksum)
 {
     ZSTD_CCtx *context = ZSTD_createCCtx();
-    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1)));
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, checksum)));
     assert_int_equal(tarn_buf_reserve(out, ZSTD_compressBound(length)), 0);
     const size_t n = ZSTD_compress2(context, out->data + out->length, out->capacity - out->length,
                                     plain, length);
@@ -165,14 +165,14 @@ static void check_formats(const uint8_t *plain, size_t length)
     expect_plain("gzip, padding", &in, plain, length);
 
     in.length = 0;
-    add_zstd(&in, plain, length);
+    add_zstd(&in, plain, length, true);
     expect_plain("zstd", &in, plain, length);
     in.length = 0;
     add(&in, skippable, sizeof skippable - 1);
-    add_zstd(&in, plain, part);
+    add_zstd(&in, plain, part, true);
     add(&in, skippable, sizeof skippable - 1);
-    add_zstd(&in, plain, 0);
-    add_zstd(&in, plain + part, length - part);
+    add_zstd(&in, plain, 0, true);
+    add_zstd(&in, plain + part, length - part, false);
     add(&in, skippable, sizeof skippable - 1);
     expect_plain("zstd, frames", &in, plain, length);
 }
@@ -188,6 +188,12 @@ static void test_formats(void **state)
     check_formats(plain, PLAIN_SIZE);
     memset(plain, 'z', PLAIN_SIZE); // a few input bytes give many pieces
     check_formats(plain, PLAIN_SIZE);
+
+    // The last block crosses the end of a piece: its end waits in the decoder, behind all input.
+    struct tarn_buf in tarn_autobuf = { 0 };
+    add_zstd(&in, plain, 1000, true);
+    add_zstd(&in, plain, 256 << 10, false);
+    expect_plain("zstd, output behind the input", &in, plain, 1000 + (256 << 10));
 }
 
 // Every prefix of a compressed stream is truncated, but for those that end between its parts.
@@ -198,12 +204,12 @@ static void test_truncation(void **state)
     for (unsigned zstd = 0; zstd < 2; zstd++) {
         struct tarn_buf in tarn_autobuf = { 0 };
         if (zstd)
-            add_zstd(&in, plain, 50);
+            add_zstd(&in, plain, 50, true);
         else
             add_gzip(&in, plain, 50, true);
         const size_t first = in.length;
         if (zstd)
-            add_zstd(&in, plain, 1000);
+            add_zstd(&in, plain, 1000, true);
         else
             add_gzip(&in, plain, 1000, false);
         const size_t whole = in.length;
@@ -250,7 +256,7 @@ static void test_damage(void **state)
     expect_error("gzip, method", &in, -ENOTSUP, "gzip: compression method 9");
 
     in.length = 0;
-    add_zstd(&in, plain, 5000);
+    add_zstd(&in, plain, 5000, true);
     const size_t zstd = in.length;
     add(&in, "abcd", 4);
     expect_error("zstd, garbage", &in, -EUCLEAN, "zstd: garbage after the last frame at byte");
@@ -287,7 +293,7 @@ static void test_stop(void **state)
         else if (kind == 1)
             add_gzip(&in, plain, PLAIN_SIZE, false);
         else
-            add_zstd(&in, plain, PLAIN_SIZE);
+            add_zstd(&in, plain, PLAIN_SIZE, true);
         for (unsigned calls = 1; calls <= 3; calls++) {
             struct sink sink = { .stop_after = calls };
             struct tarn_err err = { .text = "mine" };

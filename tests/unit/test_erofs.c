@@ -213,7 +213,8 @@ static void test_golden(void **state)
     struct tarn_digest digest;
     char text[TARN_DIGEST_TEXT];
     tarn_sha256(image.data, image.length, &digest);
-    assert_string_equal(tarn_digest_format(&digest, text), "sha256:3a2a0e8b3dbe9cb1dc3746e7f12d93b3c4731e7eccefc4abba08a75f544c5623");
+    assert_string_equal(tarn_digest_format(&digest, text),
+                        "sha256:3a2a0e8b3dbe9cb1dc3746e7f12d93b3c4731e7eccefc4abba08a75f544c5623");
 }
 
 // --- details of the layout -------------------------------------------------------------------
@@ -291,7 +292,8 @@ static void test_map(void **state)
     tarn_sample_file(sample, root, "first", 10, (struct tarn_piece){ 0, 10 }, 0);
     tarn_sample_file(sample, root, "holes", 10 * unit + 5,
                      (struct tarn_piece){ 3 * unit + 1, 2 * unit }, 0);
-    tarn_sample_file(sample, root, "plain", 5 * unit + 5, (struct tarn_piece){ 0, 5 * unit + 5 }, 0);
+    tarn_sample_file(sample, root, "plain", 5 * unit + 5, (struct tarn_piece){ 0, 5 * unit + 5 },
+                     0);
     tarn_autobuf struct tarn_buf image = { 0 };
     tarn_sample_image(sample, &image);
     struct tarn_erofs erofs;
@@ -459,11 +461,11 @@ static void test_xattr_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crc32c),    cmocka_unit_test(test_xattr_names),
-        cmocka_unit_test(test_everything), cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_compact),   cmocka_unit_test(test_epoch_tie),
-        cmocka_unit_test(test_map),       cmocka_unit_test(test_cookies),
-        cmocka_unit_test(test_deep),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_crc32c),      cmocka_unit_test(test_xattr_names),
+        cmocka_unit_test(test_everything),  cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_compact),     cmocka_unit_test(test_epoch_tie),
+        cmocka_unit_test(test_map),         cmocka_unit_test(test_cookies),
+        cmocka_unit_test(test_deep),        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_xattr_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

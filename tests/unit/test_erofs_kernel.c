@@ -44,8 +44,7 @@ static char *write_all(const struct place *place, struct tarn_sample *sample)
         char name[32];
         (void)snprintf(name, sizeof name, "device%u", i);
         write_file(place, name, &sample->spaces[i]);
-        assert_int_equal(
-            tarn_buf_printf(&options, "--device=%s/%s ", place->directory, name), 0);
+        assert_int_equal(tarn_buf_printf(&options, "--device=%s/%s ", place->directory, name), 0);
     }
     assert_int_equal(tarn_buf_append(&options, "", 1), 0);
     return (char *)options.data;
@@ -72,8 +71,8 @@ static void compare(const struct tarn_sample *sample, const char *directory, uns
 
 static void check_mount(struct place *place, struct tarn_sample *sample, const char *options)
 {
-    tarn_autofree char *command = tarn_asprintf("%s %s %s/image %s", TOOL, options,
-                                                place->directory, place->mount);
+    tarn_autofree char *command =
+        tarn_asprintf("%s %s %s/image %s", TOOL, options, place->directory, place->mount);
     assert_int_equal(run(command), 0);
     compare(sample, place->mount, TARN_COMPARE_ALL);
     assert_int_equal(umount(place->mount), 0);

@@ -10,7 +10,7 @@
 #include "format/listing.h"
 #include "format/merge.h"
 #include "tests/support/test_bytes.h"
-#include "tests/support/test_tree.h"
+#include "tests/support/tree_text.h"
 
 // The golden digest was computed by this, from section 8 alone:
 //
@@ -131,6 +131,7 @@ static void test_each_fact_counts(void **state)
 static void test_long_listings(void **state)
 {
     (void)state;
+    enum { LEVELS = 300 };
     static uint8_t value[65535];
     struct tarn_tree *merged = tarn_merge_new();
     struct tarn_hasher *hasher = tarn_hasher_new();
@@ -140,14 +141,15 @@ static void test_long_listings(void **state)
     uint8_t word[4];
     tarn_hasher_update(hasher, "tarn tree 1\n", 12);
     struct tarn_node *node = tarn_tree_root(merged);
-    char path[65536] = "";
+    static char path[LEVELS * 256];
     size_t length = 0;
-    for (int i = 0; i < 257; i++) {
+    for (int i = 0; i < LEVELS + 1; i++) {
         struct tarn_inode *inode = node->inode ? node->inode : tarn_tree_inode_new(merged);
         assert_non_null(inode);
         inode->mode = S_IFDIR;
         memset(value, i, sizeof value);
-        const struct tarn_xattr xattr = { "user.k", value, (uint32_t)(i * 255) };
+        const struct tarn_xattr xattr = { "user.k", value,
+                                          (uint32_t)tarn_min_u64((uint64_t)i * 255, sizeof value) };
         assert_int_equal(tarn_tree_xattrs(merged, &xattr, 1, &inode->xattrs, NULL), 0);
         if (!node->inode)
             tarn_node_set_inode(node, inode);
@@ -160,7 +162,7 @@ static void test_long_listings(void **state)
         tarn_put_le32(word, xattr.length);
         tarn_hasher_update(hasher, word, 4);
         tarn_hasher_update(hasher, value, xattr.length);
-        if (i == 256)
+        if (i == LEVELS)
             break;
         if (length > 0)
             path[length++] = '/';

@@ -10,7 +10,7 @@
 #include "format/listing.h"
 #include "format/merge.h"
 #include "tests/support/test_bytes.h"
-#include "tests/support/test_tree.h"
+#include "tests/support/tree_text.h"
 
 enum { LAYERS_MAX = 4 };
 
@@ -222,6 +222,10 @@ static const struct {
       { "d d u=2\nl d/l ..\nf a one", "o d/l\nw d/k" },
       "d d\nd d/l\n",
       NULL },
+    { "opaque removes a directory that others came through",
+      { "d X\nd X/d\nl X/d/l /\nl m X\nf n one", "o X/d/l/m\nw X/d/l/n" },
+      "d X\nd X/d\nd X/d/l\nd X/d/l/m\nl m X\nf n one\n",
+      NULL },
 };
 
 static char *merge_all(size_t i, struct tarn_err *err)
@@ -319,10 +323,18 @@ static void test_path_too_long(void **state)
     assert_int_equal(tarn_merge_layer(merged, deep, &err), 0);
     struct tarn_node *below = NULL;
     assert_int_equal(tarn_tree_add(deep, node, "x", 1, &below), 0);
-    below->implicit = true;
-    assert_int_equal(tarn_merge_layer(merged, deep, &err), -EINVAL);
-    if (!strstr(err.text, "the path becomes too long in the merged tree"))
-        fail_msg("got %s", err.text);
+    struct tarn_inode *inode = tarn_tree_inode_new(deep);
+    assert_non_null(inode);
+    inode->mode = S_IFIFO;
+    for (int leaf = 0; leaf < 2; leaf++) {
+        below->implicit = leaf == 0;
+        if (leaf)
+            tarn_node_set_inode(below, inode);
+        err.text[0] = '\0';
+        assert_int_equal(tarn_merge_layer(merged, deep, &err), -EINVAL);
+        if (!strstr(err.text, "the path becomes too long in the merged tree"))
+            fail_msg("got %s", err.text);
+    }
     tarn_tree_free(deep);
     tarn_tree_free(merged);
 }

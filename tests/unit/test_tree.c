@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "format/tree.h"
 #include "tests/support/test_bytes.h"
-#include "tests/support/test_tree.h"
+#include "tests/support/tree_text.h"
 
 static void assert_sound(struct tarn_tree *tree)
 {
@@ -127,71 +127,85 @@ static void test_own_trees(void **state)
     }
 }
 
+static const struct walk {
+    const char *path;
+    int want;           // of tarn_tree_walk
+    const char *parent; // NULL: none
+    const char *name;
+    bool there;
+    int want_follow;
+    const char *followed;
+} walks[] = {
+    { "", 0, NULL, "", true, 0, "" },
+    { "/", 0, NULL, "", true, 0, "" },
+    { "./.", 0, NULL, "", true, 0, "" },
+    { "d", 0, "", "d", true, 0, "d" },
+    { "/d/./e//", 0, "d", "e", true, 0, "d/e" },
+    { "d/s", 0, "d", "s", true, 0, "d/e/f" },
+    { "s/e/f", 0, "d/e", "f", true, 0, "d/e/f" },
+    { "d/none", 0, "d", "none", false, -ENOENT, NULL },
+    { "none/x", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
+    { "none/../d", 0, "", "d", true, 0, "d" },
+    { "none/..", 0, NULL, "", true, 0, "" },
+    { "none/deep/..", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
+    { "w", 0, "", "w", true, -ENOENT, NULL },
+    { "w/x", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
+    { "d/e/f/g", -ENOTDIR, NULL, NULL, false, -ENOTDIR, NULL },
+    { "d/e/..", 0, "", "d", true, 0, "d" },
+    { "../../d", 0, "", "d", true, 0, "d" },
+    { "dangling", 0, "", "dangling", true, -ENOENT, NULL },
+    { "dangling/x", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
+    { "loop", 0, "", "loop", true, -ELOOP, NULL },
+    { "loop/x", -ELOOP, NULL, NULL, false, -ELOOP, NULL },
+};
+
+static char *path_of(const struct tarn_node *node)
+{
+    struct tarn_buf path = { 0 };
+    assert_int_equal(tarn_node_path(node, &path), 0);
+    assert_int_equal(tarn_buf_append(&path, "", 1), 0);
+    return (char *)path.data;
+}
+
+static void check_walk(struct tarn_tree *tree, const struct walk *walk)
+{
+    struct tarn_walked walked = { 0 };
+    const int got = tarn_tree_walk(tree, walk->path, strlen(walk->path), TARN_WALK_FAIL, &walked);
+    if (got != walk->want)
+        fail_msg("'%s': want %d, got %d", walk->path, walk->want, got);
+    if (got < 0)
+        return;
+    char *parent = walked.parent ? path_of(walked.parent) : NULL;
+    const bool same_parent =
+        parent && walk->parent ? strcmp(parent, walk->parent) == 0 : !parent && !walk->parent;
+    if (!same_parent || !walked.node == walk->there || walked.length != strlen(walk->name) ||
+        memcmp(walked.name, walk->name, walked.length) != 0)
+        fail_msg("'%s': got parent '%s', name '%.*s', node %s", walk->path,
+                 parent ? parent : "none", (int)walked.length, walked.name,
+                 walked.node ? "there" : "not there");
+    free(parent);
+}
+
+static void check_walk_follow(struct tarn_tree *tree, const struct walk *walk)
+{
+    struct tarn_node *node = NULL;
+    const int got = tarn_tree_walk_follow(tree, walk->path, strlen(walk->path), &node);
+    char *path = node ? path_of(node) : NULL;
+    if (got != walk->want_follow || (got == 0 && strcmp(path, walk->followed) != 0))
+        fail_msg("'%s': want %d '%s', got %d '%s'", walk->path, walk->want_follow,
+                 walk->followed ? walk->followed : "", got, path ? path : "");
+    free(path);
+}
+
 static void test_walk_fail(void **state)
 {
     (void)state;
-    static const struct {
-        const char *path;
-        int want;           // of tarn_tree_walk
-        const char *parent; // NULL: none
-        const char *name;
-        bool there;
-        int want_follow;
-        const char *followed;
-    } table[] = {
-        { "", 0, NULL, "", true, 0, "" },
-        { "/", 0, NULL, "", true, 0, "" },
-        { "./.", 0, NULL, "", true, 0, "" },
-        { "d", 0, "", "d", true, 0, "d" },
-        { "/d/./e//", 0, "d", "e", true, 0, "d/e" },
-        { "d/s", 0, "d", "s", true, 0, "d/e/f" },
-        { "s/e/f", 0, "d/e", "f", true, 0, "d/e/f" },
-        { "d/none", 0, "d", "none", false, -ENOENT, NULL },
-        { "none/x", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
-        { "none/../d", 0, "", "d", true, 0, "d" },
-        { "none/..", 0, NULL, "", true, 0, "" },
-        { "none/deep/..", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
-        { "w", 0, "", "w", true, -ENOENT, NULL },
-        { "w/x", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
-        { "d/e/f/g", -ENOTDIR, NULL, NULL, false, -ENOTDIR, NULL },
-        { "d/e/..", 0, "", "d", true, 0, "d" },
-        { "../../d", 0, "", "d", true, 0, "d" },
-        { "dangling", 0, "", "dangling", true, -ENOENT, NULL },
-        { "dangling/x", -ENOENT, NULL, NULL, false, -ENOENT, NULL },
-        { "loop", 0, "", "loop", true, -ELOOP, NULL },
-        { "loop/x", -ELOOP, NULL, NULL, false, -ELOOP, NULL },
-    };
     struct tarn_tree *tree = make("d d\nd d/e\nf d/e/f one\nl d/s ../d/e/f\nl s d\nw w\n"
                                   "l dangling none/x\nl loop loop");
     const uint64_t count = tarn_tree_count(tree);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        struct tarn_walked walked = { 0 };
-        struct tarn_buf parent = { 0 };
-        struct tarn_buf followed = { 0 };
-        struct tarn_node *node = NULL;
-        const char *path = table[i].path;
-        const int got = tarn_tree_walk(tree, path, strlen(path), TARN_WALK_FAIL, &walked);
-        const int got_follow = tarn_tree_walk_follow(tree, path, strlen(path), &node);
-        if (got != table[i].want || got_follow != table[i].want_follow)
-            fail_msg("'%s': want %d, following %d; got %d, %d", path, table[i].want,
-                     table[i].want_follow, got, got_follow);
-        if (walked.parent)
-            assert_int_equal(tarn_node_path(walked.parent, &parent), 0);
-        if (node)
-            assert_int_equal(tarn_node_path(node, &followed), 0);
-        assert_int_equal(tarn_buf_append(&parent, "", 1), 0);
-        assert_int_equal(tarn_buf_append(&followed, "", 1), 0);
-        if (got == 0 && (!walked.parent != !table[i].parent || !walked.node == table[i].there ||
-                         walked.length != strlen(table[i].name) ||
-                         memcmp(walked.name, table[i].name, walked.length) != 0 ||
-                         (table[i].parent && strcmp((char *)parent.data, table[i].parent) != 0)))
-            fail_msg("'%s': got parent '%s', name '%.*s', node %s", path, (char *)parent.data,
-                     (int)walked.length, walked.name, walked.node ? "there" : "not there");
-        if (got_follow == 0 && strcmp((char *)followed.data, table[i].followed) != 0)
-            fail_msg("'%s': want to follow to '%s', got '%s'", path, table[i].followed,
-                     (char *)followed.data);
-        tarn_buf_release(&parent);
-        tarn_buf_release(&followed);
+    for (size_t i = 0; i < sizeof walks / sizeof *walks; i++) {
+        check_walk(tree, &walks[i]);
+        check_walk_follow(tree, &walks[i]);
     }
     assert_int_equal(tarn_tree_count(tree), count);
     tarn_tree_free(tree);

@@ -95,7 +95,7 @@ static const struct damage damages[] = {
     { TAIL, "holes", 2 * 8 + 4, 4, 1, "the chunks of a file do not follow one another" },
     { TAIL, "holes", 2 * 8 + 2, 2, 1, "a chunk lies behind the end of its device" },
 
-        { TAIL, "a", 12, 8, 77, "`..` is not the parent" },
+    { TAIL, "a", 12, 8, 77, "`..` is not the parent" },
     { TAIL, "a", 0, 8, 77, "`.` is not the directory" },
     { TAIL, "a", 10, 1, 1, "the type of an entry is not that of its inode" },
     { TAIL, "a", 24 + 10, 1, 1, "the type of an entry is not that of its inode" },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/support/test_tree.h"
+#include "tests/support/tree_text.h"
 
 #include <string.h>
 

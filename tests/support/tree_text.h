@@ -5,8 +5,8 @@
 //   c PATH MAJOR:MINOR  character device, b: block device       p PATH  fifo, mode 644
 //   w PATH            whiteout                   o PATH         opaque directory
 // then any of m=OCTAL u=UID g=GID t=SECONDS x=NAME:VALUE (several). "/" is the root, "-" an empty TEXT.
-#ifndef TARN_TESTS_TEST_TREE_H
-#define TARN_TESTS_TEST_TREE_H
+#ifndef TARN_TESTS_TREE_TEXT_H
+#define TARN_TESTS_TREE_TEXT_H
 
 #include "base/buf.h"
 #include "format/tree.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Slow and plain: for each name its directory is looked up from the root again, and each inode's
 // twin in a list.
-#include "tests/support/test_tree.h"
+#include "tests/support/tree_text.h"
 
 #include <string.h>
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report.h"
+
+#include <getopt.h>
+
+#include "cli/client.h"
+#include "cli/usage.h"
+#include "daemon/root_path.h"
+
+int tarn_report_ask(int argc, char **argv, const struct tarn_report_query *query, json_t **report,
+                    int *json)
+{
+    static const struct option options[] = {
+        { "json", no_argument, NULL, 'j' },
+        { "root", required_argument, NULL, 'r' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
+    };
+    const char *named = NULL;
+    *json = 0;
+    *report = NULL;
+    int c;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+        if (c == 'h')
+            return tarn_cli_usage(query->usage, NULL);
+        if (c == 'r')
+            named = optarg;
+        else if (c == 'j')
+            *json = 1;
+        else
+            return tarn_cli_usage(query->usage, "wrong option");
+    }
+    if (optind < argc)
+        return tarn_cli_usage(query->usage, "'%s' is too much", argv[optind]);
+    struct tarn_err err = { 0 };
+    tarn_autofree char *root = NULL;
+    if (tarn_root_path(named, &root, &err) < 0)
+        return tarn_cli_fail(&err);
+    const struct tarn_client_options client = { root, false, NULL };
+    tarn_autojson json_t *message = json_pack("{s:s}", "op", query->op);
+    tarn_autoclose int fd = -1;
+    tarn_autoclose int descriptor = -1;
+    const int ret = tarn_client_ask(&client, message, &fd, report, &descriptor, &err);
+    return ret < 0 && ret != -ENOENT ? tarn_cli_fail(&err) : -1;
+}
