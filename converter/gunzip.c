@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// gzip by ISA-L. The member headers are read here, byte by byte where needed, so that they may arrive
-// in any pieces; ISA-L gets the deflate data and the trailer, and checks CRC and length.
+// gzip by ISA-L. The member headers are read here, byte by byte where needed, so that they may
+// arrive in any pieces; ISA-L gets the deflate data and the trailer, and checks CRC and length.
 #include <inttypes.h>
 #include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>

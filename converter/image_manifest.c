@@ -122,16 +122,23 @@ json_t *tarn_image_manifest(const struct tarn_image_parts *parts, const struct t
     return manifest;
 }
 
-// The original's history, and an entry for each layer that is not one of the source's.
+static void add_history(json_t *history, const char *comment)
+{
+    json_array_append_new(history,
+                          json_pack("{s:s, s:s}", "comment", comment, "created_by", "tarn"));
+}
+
+// The original's history (for tar: and dir: an entry for each layer), and an entry for each layer that
+// is not one of the source's.
 static json_t *make_history(const struct tarn_image_parts *parts)
 {
     const json_t *original = json_object_get(parts->source_config, "history");
-    json_t *history = json_is_array(original) ? json_deep_copy(original) : json_array();
+    json_t *history = original ? json_deep_copy(original) : json_array();
+    for (uint32_t i = 0; !original && i < parts->chain->count; i++)
+        add_history(history, "layer");
     for (uint32_t i = 0; i < parts->foreign_count; i++)
-        json_array_append_new(
-            history, json_pack("{s:s, s:s}", "comment", "dict blob", "created_by", "tarn"));
-    json_array_append_new(history,
-                          json_pack("{s:s, s:s}", "comment", "bootstrap", "created_by", "tarn"));
+        add_history(history, "dict blob");
+    add_history(history, "bootstrap");
     return history;
 }
 
@@ -156,7 +163,9 @@ json_t *tarn_image_config(const struct tarn_image_parts *parts)
     json_array_append_new(diff_ids, digest_json(&parts->bootstrap_layer_diff_id));
     json_object_set_new(config, "rootfs",
                         json_pack("{s:o, s:s}", "diff_ids", diff_ids, "type", "layers"));
-    json_object_set_new(config, "history", make_history(parts));
+    // Without a history of its own, an original's layers stay without one.
+    if (!parts->source_config || json_is_array(json_object_get(config, "history")))
+        json_object_set_new(config, "history", make_history(parts));
     return config;
 }
 

@@ -53,7 +53,8 @@ struct tarn_tar_entry {
     size_t link_length;
     const struct tarn_tar_xattr *xattrs; // by name, bytewise, no name twice
     size_t xattr_count;
-    // S_IFREG with a sparse map: where the data lies, ascending, not empty, apart. All else is zeros.
+    // S_IFREG with a sparse map: where the data lies, ascending, not empty, apart. All else is
+    // zeros.
     bool sparse;
     const struct tarn_tar_extent *extents;
     size_t extent_count;

@@ -26,7 +26,8 @@ struct tarn_tar_head {
     struct tarn_tar_text long_link;
 };
 
-// Whether the header's checksum is right, as unsigned or, as some old writers have it, signed bytes.
+// Whether the header's checksum is right, as unsigned or, as some old writers have it, signed
+// bytes.
 bool tarn_tar_header_sum_ok(const uint8_t block[TARN_TAR_BLOCK]);
 
 char tarn_tar_header_flag(const uint8_t block[TARN_TAR_BLOCK]);
@@ -35,8 +36,8 @@ char tarn_tar_header_flag(const uint8_t block[TARN_TAR_BLOCK]);
 int tarn_tar_header_size(const uint8_t block[TARN_TAR_BLOCK], uint64_t *size,
                          struct tarn_err *err) tarn_must_check;
 
-// Replaces raw by the entry's name as the tar has it: of L, GNU.sparse.name, path or the header, the
-// first that is there. Go's archive/tar, which container runtimes use, has the same order.
+// Replaces raw by the entry's name as the tar has it: of L, GNU.sparse.name, path or the header,
+// the first that is there. Go's archive/tar, which container runtimes use, has the same order.
 int tarn_tar_head_name(const struct tarn_tar_head *head, struct tarn_buf *raw,
                        struct tarn_err *err) tarn_must_check;
 
@@ -57,8 +58,8 @@ struct tarn_tar_decoded {
 
 void tarn_tar_decoded_release(struct tarn_tar_decoded *decoded);
 
-// Fills decoded from head; raw is from tarn_tar_head_name(). -EUCLEAN, -EINVAL, -ENOTSUP, -ENOMEM with
-// the reason, not the entry's name.
+// Fills decoded from head; raw is from tarn_tar_head_name(). -EUCLEAN, -EINVAL, -ENOTSUP, -ENOMEM
+// with the reason, not the entry's name.
 int tarn_tar_decode(const struct tarn_tar_head *head, const struct tarn_buf *raw,
                     struct tarn_tar_decoded *decoded, struct tarn_err *err) tarn_must_check;
 

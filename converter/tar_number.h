@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers of tar headers and extended headers. 128 bits hold every value that a field can, so that
-// a number out of range can be named.
+// The numbers of tar headers and extended headers. 128 bits hold every value that a field can, so
+// that a number out of range can be named.
 #ifndef TARN_CONVERTER_TAR_NUMBER_H
 #define TARN_CONVERTER_TAR_NUMBER_H
 
@@ -16,8 +16,8 @@ struct tarn_tar_time {
     uint32_t ns;     // 0 to 999,999,999
 };
 
-// A header field of up to 12 bytes: octal between blanks (spaces and NULs; all blank is 0), or base 256
-// with the highest bit set, in two's complement. -EUCLEAN naming what.
+// A header field of up to 12 bytes: octal between blanks (spaces and NULs; all blank is 0), or base
+// 256 with the highest bit set, in two's complement. -EUCLEAN naming what.
 int tarn_tar_field(const char *what, const uint8_t *field, size_t length, tarn_tar_int *value,
                    struct tarn_err *err) tarn_must_check;
 

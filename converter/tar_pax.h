@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The records of a pax extended header (POSIX pax, "ustar interchange format"): "LENGTH KEY=VALUE\n".
+// The records of a pax extended header (POSIX pax, "ustar interchange format"): "LENGTH
+// KEY=VALUE\n".
 //
 // Read: path, linkpath, size, uid, gid, mtime, SCHILY.devmajor, SCHILY.devminor, SCHILY.xattr.NAME
-// (the value as it stands), LIBARCHIVE.xattr.NAME (URL-encoded name, base64 value) and GNU.sparse.*.
-// All others are passed over: atime, ctime, comment, hdrcharset (names are opaque bytes anyway),
-// uname, gname, and ACLs as text, which container runtimes do not apply either (ACLs as
-// system.posix_acl_* xattrs are kept). When a key comes twice the last one counts, xattrs of both
-// spellings included; an empty value takes an earlier one back, but an xattr may be empty.
+// (the value as it stands), LIBARCHIVE.xattr.NAME (URL-encoded name, base64 value) and
+// GNU.sparse.*. All others are passed over: atime, ctime, comment, hdrcharset (names are opaque
+// bytes anyway), uname, gname, and ACLs as text, which container runtimes do not apply either (ACLs
+// as system.posix_acl_* xattrs are kept). When a key comes twice the last one counts, xattrs of
+// both spellings included; an empty value takes an earlier one back, but an xattr may be empty.
 #ifndef TARN_CONVERTER_TAR_PAX_H
 #define TARN_CONVERTER_TAR_PAX_H
 
@@ -55,8 +56,8 @@ void tarn_tar_pax_release(struct tarn_tar_pax *pax);
 void tarn_tar_pax_clear(struct tarn_tar_pax *pax); // keeps the memory
 
 // Fills the empty pax from the records in bytes, which it changes (values are decoded in place) and
-// which must outlive pax. On failure pax->path may be set already, for the message. -EUCLEAN: damaged;
-// -EINVAL; -ENOTSUP: over a limit of tar_entry.h; -ENOMEM.
+// which must outlive pax. On failure pax->path may be set already, for the message. -EUCLEAN:
+// damaged; -EINVAL; -ENOTSUP: over a limit of tar_entry.h; -ENOMEM.
 int tarn_tar_pax_parse(struct tarn_tar_pax *pax, uint8_t *bytes, size_t length,
                        struct tarn_err *err) tarn_must_check;
 

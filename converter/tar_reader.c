@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A state machine over the input. Each step takes some bytes and may change the state; one that needs a
-// whole block gets it by take_block(), from the input itself where that holds it in one piece.
+// A state machine over the input. Each step takes some bytes and may change the state; one that
+// needs a whole block gets it by take_block(), from the input itself where that holds it in one
+// piece.
 #include "converter/tar_reader.h"
 
 #include <assert.h>

@@ -87,8 +87,6 @@ static int check_inode(const struct tarn_node *node, const struct tarn_erofs_pla
                        struct tarn_err *err)
 {
     const struct tarn_inode *inode = node->inode;
-    if (!inode)
-        return tarn_fail(err, -EINVAL, "a name without inode in a merged tree");
     if (node->child && !S_ISDIR(inode->mode))
         return tarn_fail(err, -EINVAL, "names below what is no directory");
     if (inode->mtime_ns >= 1000000000)
@@ -136,18 +134,20 @@ static int add_place(struct tarn_erofs_layout *layout, const struct tarn_node *n
 static int order_inodes(struct tarn_erofs_layout *layout, const struct tarn_node *root,
                         const struct tarn_erofs_plan *plan, struct tarn_err *err)
 {
-    for (const struct tarn_node *node = root; node; node = tarn_tree_next(node))
-        if (node->inode)
-            node->inode->index = 0;
     if (!root->inode || !S_ISDIR(root->inode->mode))
         return tarn_fail(err, -EINVAL, "the root is no directory");
+    for (const struct tarn_node *node = root; node; node = tarn_tree_next(node)) {
+        if (!node->inode)
+            return at_path(err, tarn_fail(err, -EINVAL, "a name without inode"), node);
+        node->inode->index = 0;
+    }
     int ret = add_place(layout, root, plan, err);
     for (const struct tarn_node *node = root; node && ret == 0; node = tarn_tree_next(node)) {
         if (!S_ISDIR(node->inode->mode))
             continue;
         uint32_t directories = 0;
         for (const struct tarn_node *child = node->child; child && ret == 0; child = child->next) {
-            if (!child->inode || child->inode->index == 0)
+            if (child->inode->index == 0)
                 ret = add_place(layout, child, plan, err);
             else if (S_ISDIR(child->inode->mode))
                 ret = at_path(err, tarn_fail(err, -EINVAL, "a directory with two names"), child);

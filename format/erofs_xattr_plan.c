@@ -242,12 +242,13 @@ void tarn_erofs_xattr_plan_write_inline(const struct tarn_erofs_xattr_plan *plan
                                                                entry->rest_length));
         if (!is_shared(entry) || shared == TARN_EROFS_SHARED_MAX)
             continue;
-        tarn_put_le32(out + TARN_EROFS_XATTR_HEADER + shared * TARN_EROFS_XATTR_UNIT, entry->id);
+        tarn_put_le32(out + TARN_EROFS_XATTR_HEADER + (size_t)shared * TARN_EROFS_XATTR_UNIT,
+                      entry->id);
         shared++;
     }
     tarn_put_le32(out, filter);
     out[4] = (uint8_t)shared;
-    uint8_t *p = out + TARN_EROFS_XATTR_HEADER + shared * TARN_EROFS_XATTR_UNIT;
+    uint8_t *p = out + TARN_EROFS_XATTR_HEADER + (size_t)shared * TARN_EROFS_XATTR_UNIT;
     uint32_t skip = shared; // the first ones that may be shared are
     for (uint32_t i = 0; i < set->source->count; i++) {
         if (skip > 0 && is_shared(set->entries[i]))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decompressor on any bytes: the same in one piece as in many, and for one gzip member the same as
-// zlib gives.
+// The decompressor on any bytes: the same in one piece as in many, and for one gzip member the same
+// as zlib gives.
 #include <stdbool.h>
 #include <string.h>
 #include <zlib.h>

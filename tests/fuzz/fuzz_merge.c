@@ -19,20 +19,13 @@ static unsigned take(struct input *input, unsigned limit)
     return input->at < input->end ? *input->at++ % limit : 0;
 }
 
-static void append(char *text, const char *more)
-{
-    strcat(text, more);
-}
-
 static void take_path(struct input *input, char path[64])
 {
     static const char *const names[] = { "a", "b", "l", "m", "..", "s" };
-    path[0] = '\0';
-    for (unsigned depth = 1 + take(input, 4); depth > 0; depth--) {
-        if (path[0])
-            append(path, "/");
-        append(path, names[take(input, 6)]);
-    }
+    int length = 0;
+    for (unsigned depth = 1 + take(input, 4); depth > 0; depth--)
+        length += snprintf(path + length, 64 - (size_t)length, "%s%s", length > 0 ? "/" : "",
+                           names[take(input, 6)]);
 }
 
 static void take_line(struct input *input, char line[256])
@@ -41,18 +34,19 @@ static void take_line(struct input *input, char line[256])
     static const char *const tails[] = { "", " u=1", " m=4711 t=-5", " x=user.a:1",
                                          " x=user.a:2 x=trusted.b:3" };
     char path[64];
-    char argument[80] = "";
+    char argument[80] = "/";
     const char type = types[take(input, sizeof types - 1)];
     take_path(input, path);
-    if (type == 'l' && take(input, 2))
-        append(argument, "/");
-    if (type == 'l' || type == 'h')
-        take_path(input, argument + strlen(argument));
-    else if (type == 'f')
-        append(argument, take(input, 2) ? "one" : "-");
-    else if (type == 'c' || type == 'b')
-        append(argument, "1:3");
-    snprintf(line, 256, "%c %s %s%s", type, path, argument, tails[take(input, 5)]);
+    const char *shown = "";
+    if (type == 'l' || type == 'h') {
+        shown = type == 'l' && take(input, 2) ? argument : argument + 1;
+        take_path(input, argument + 1);
+    } else if (type == 'f') {
+        shown = take(input, 2) ? "one" : "-";
+    } else if (type == 'c' || type == 'b') {
+        shown = "1:3";
+    }
+    snprintf(line, 256, "%c %s %s%s", type, path, shown, tails[take(input, 5)]);
 }
 
 static void must(bool holds)

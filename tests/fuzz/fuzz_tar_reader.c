@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tar reader on any bytes: a tar gives the same in one piece as in many. Mutated headers are signed
-// again, or nothing would get past the checksum.
+// The tar reader on any bytes: a tar gives the same in one piece as in many. Mutated headers are
+// signed again, or nothing would get past the checksum.
 #include <string.h>
 
 #include "tests/support/tar_log.h"

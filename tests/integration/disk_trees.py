@@ -24,9 +24,9 @@ def set_attributes(path, mode=None, owner=None, time=None, xattrs=()):
         os.utime(path, ns=(time, time), follow_symlinks=False)
 
 
-def make(top, exact=False, xattrs=False, acls=False, long=True, large=True):
-    """A tree. exact: nanoseconds, times before 1970 and after 2106. xattrs, acls. long: names over
-    100 bytes. large: owners and device numbers beyond 21 bits."""
+def make(top, exact=False, before=False, xattrs=False, acls=False, long=True, large=True):
+    """A tree. exact: nanoseconds, times before 1970 and after 2106; before: nanoseconds before 1970
+    too. xattrs, acls. long: names over 100 bytes. large: owners and device numbers beyond 21 bits."""
     top = os.fsencode(top)
 
     def at(*names):
@@ -51,7 +51,7 @@ def make(top, exact=False, xattrs=False, acls=False, long=True, large=True):
     for level in range(40 if long else 10):
         path = os.path.join(path, b"%d" % level)
         os.mkdir(path)
-    make_file(path + b"/bottom", b"bottom")
+    make_file(path + b"/bottom", b"bottom", time=second)
     owner = (70000, 2**32 - 2) if large else (1000, 2000)
     make_file(at(b"setuid"), b"#!", owner=owner, mode=0o4755, time=3 * second)
     os.mkdir(at(b"sticky"), 0o1777)
@@ -60,8 +60,8 @@ def make(top, exact=False, xattrs=False, acls=False, long=True, large=True):
     for name, kind in ((b"char", stat.S_IFCHR), (b"block", stat.S_IFBLK)):
         os.mknod(at(name), kind | 0o660, os.makedev(*(BIG_NUMBER if large else (8, 17))))
     if exact:
-        for i, time in enumerate((-1, -second, -2**32 * second + 7, 2**31 * second + 1,
-                                  2**32 * second + 123456789)):
+        for i, time in enumerate((-second, -2**32 * second, 2**31 * second + 1,
+                                  2**32 * second + 123456789, *before * (-1, -second - 7))):
             make_file(at(b"time-%d" % i), b"t", time=time)
     if xattrs:
         make_file(at(b"x-file"), b"x", xattrs={

@@ -16,8 +16,8 @@ static struct tarn_node *directory(struct tarn_sample *s, const char *name)
 static struct tarn_node *plain(struct tarn_sample *s, struct tarn_node *parent, const char *name,
                                uint64_t size)
 {
-    return tarn_sample_file(s, parent, name, size, (struct tarn_piece){ 0, size },
-                            (uint32_t)(size % s->chain));
+    return tarn_sample_file(s, parent, name,
+                            (struct tarn_shape){ size, 0, size, (uint32_t)(size % s->chain) });
 }
 
 static void fill_names(struct tarn_sample *s)
@@ -57,13 +57,13 @@ static void fill_sizes(struct tarn_sample *s)
         (void)snprintf(name, sizeof name, "f%llu", (unsigned long long)all[i]);
         plain(s, sizes, name, all[i]);
         (void)snprintf(name, sizeof name, "z%llu", (unsigned long long)all[i]);
-        tarn_sample_file(s, sizes, name, all[i], (struct tarn_piece){ 0, 0 }, 0);
+        tarn_sample_file(s, sizes, name, (struct tarn_shape){ all[i], 0, 0, 0 });
     }
     const uint64_t hole = UINT64_C(64) << 20;
-    tarn_sample_file(s, sizes, "hole-head", hole + 10, (struct tarn_piece){ hole, 10 }, 1);
-    tarn_sample_file(s, sizes, "hole-tail", hole + 10, (struct tarn_piece){ 0, 300000 }, 1);
-    tarn_sample_file(s, sizes, "hole-both", 2 * hole + 5, (struct tarn_piece){ hole - 9, 20 }, 2);
-    tarn_sample_file(s, sizes, "hole-all", hole + 1, (struct tarn_piece){ 0, 0 }, 0);
+    tarn_sample_file(s, sizes, "hole-head", (struct tarn_shape){ hole + 10, hole, 10, 1 });
+    tarn_sample_file(s, sizes, "hole-tail", (struct tarn_shape){ hole + 10, 0, 300000, 1 });
+    tarn_sample_file(s, sizes, "hole-both", (struct tarn_shape){ 2 * hole + 5, hole - 9, 20, 2 });
+    tarn_sample_file(s, sizes, "hole-all", (struct tarn_shape){ hole + 1, 0, 0, 0 });
 }
 
 static void fill_inodes(struct tarn_sample *s)
@@ -97,7 +97,7 @@ static void fill_inodes(struct tarn_sample *s)
                    { "uid17", 65536, 5, 0, 0 },
                    { "gid17", 5, 65536, 0, 0 },
                    { "uid-max", 4294967294, 4294967294, 0, 0 },
-                   { "before-1970", 0, 0, -86400 * 365, 999999999 },
+                   { "before-1970", 0, 0, INT64_C(-31536000), 999999999 },
                    { "before-1901", 0, 0, INT64_C(-3000000000), 1 },
                    { "after-2106", 0, 0, INT64_C(5000000000), 123456789 },
                    { "nanosecond", 0, 0, 0, 1 } };
@@ -209,9 +209,10 @@ void tarn_sample_fill_large(struct tarn_sample *sample)
 {
     struct tarn_node *root = tarn_tree_root(sample->tree);
     // Larger than 65,536 units of 256 KiB: units of 512 KiB.
-    tarn_sample_file(sample, root, "hole-huge", UINT64_C(17) << 30,
-                     (struct tarn_piece){ (UINT64_C(9) << 30) + 12345, 700000 }, 0);
-    tarn_sample_file(sample, root, "large", 150 << 20, (struct tarn_piece){ 0, 150 << 20 }, 1);
+    tarn_sample_file(
+        sample, root, "hole-huge",
+        (struct tarn_shape){ UINT64_C(17) << 30, (UINT64_C(9) << 30) + 12345, 700000, 0 });
+    tarn_sample_file(sample, root, "large", (struct tarn_shape){ 150 << 20, 0, 150 << 20, 1 });
     struct tarn_node *many = tarn_sample_add(sample, root, "300000", S_IFDIR | 0755);
     char name[32];
     for (int i = 0; i < 300000; i++) {

@@ -27,10 +27,10 @@ struct tarn_sample *tarn_sample_small(void)
     tarn_sample_add(sample, a, "one", S_IFIFO | 0600);
     tarn_sample_add(sample, a, "two", S_IFDIR | 0700);
     tarn_sample_add(sample, root, "dev", S_IFCHR | 0600)->inode->minor = 3;
-    tarn_sample_file(sample, root, "file", 5000, (struct tarn_piece){ 0, 5000 }, 0);
-    tarn_sample_file(sample, root, "holes", 6 * unit, (struct tarn_piece){ unit, 3 * unit }, 1);
+    tarn_sample_file(sample, root, "file", (struct tarn_shape){ 5000, 0, 5000, 0 });
+    tarn_sample_file(sample, root, "holes", (struct tarn_shape){ 6 * unit, unit, 3 * unit, 1 });
     struct tarn_node *hard =
-        tarn_sample_file(sample, root, "h1", 9, (struct tarn_piece){ 0, 9 }, 0);
+        tarn_sample_file(sample, root, "h1", (struct tarn_shape){ 9, 0, 9, 0 });
     tarn_sample_link(sample, root, "h2", hard->inode);
     tarn_sample_symlink(sample, root, "link", 10);
     tarn_sample_symlink(sample, root, "long", 4090);
@@ -43,6 +43,6 @@ struct tarn_sample *tarn_sample_small(void)
     tarn_sample_add(sample, root, "own", S_IFIFO | 0600)->inode->uid = 70000;
     add_xattrs(sample, tarn_sample_add(sample, root, "x1", S_IFDIR | 0700), 1);
     add_xattrs(sample, tarn_sample_add(sample, root, "x2", S_IFDIR | 0700), 2);
-    tarn_sample_file(sample, root, "zero", 0, (struct tarn_piece){ 0, 0 }, 0);
+    tarn_sample_file(sample, root, "zero", (struct tarn_shape){ 0, 0, 0, 0 });
     return sample;
 }

@@ -77,7 +77,7 @@ void tarn_sample_symlink(struct tarn_sample *sample, struct tarn_node *parent, c
 
 struct source {
     struct tarn_buf bytes; // of the piece
-    struct tarn_piece piece;
+    struct tarn_shape shape;
 };
 
 // Never zero, and different for each file.
@@ -86,9 +86,9 @@ static void make_bytes(struct source *source, const char *name)
     uint64_t state = 1;
     for (const char *p = name; *p; p++)
         state = state * 31 + (unsigned char)*p;
-    state += source->piece.length;
-    require(tarn_buf_append_zeros(&source->bytes, source->piece.length) == 0, "bytes");
-    for (size_t i = 0; i < source->piece.length; i++) {
+    state += source->shape.length;
+    require(tarn_buf_append_zeros(&source->bytes, source->shape.length) == 0, "bytes");
+    for (size_t i = 0; i < source->shape.length; i++) {
         state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         source->bytes.data[i] = (uint8_t)(state >> 40 | 1);
     }
@@ -99,8 +99,8 @@ static int reread(void *context, uint64_t offset, void *data, size_t length)
     const struct source *source = context;
     uint8_t *out = data;
     for (size_t i = 0; i < length; i++) {
-        const uint64_t at = offset + i - source->piece.offset;
-        out[i] = offset + i >= source->piece.offset && at < source->piece.length
+        const uint64_t at = offset + i - source->shape.offset;
+        out[i] = offset + i >= source->shape.offset && at < source->shape.length
                      ? source->bytes.data[at]
                      : 0;
     }
@@ -136,24 +136,23 @@ static void store(struct tarn_sample *sample, struct source *source, struct tarn
 }
 
 struct tarn_node *tarn_sample_file(struct tarn_sample *sample, struct tarn_node *parent,
-                                   const char *name, uint64_t size, struct tarn_piece piece,
-                                   uint32_t holder)
+                                   const char *name, struct tarn_shape shape)
 {
     struct tarn_node *node = tarn_sample_add(sample, parent, name, S_IFREG | 0644);
-    struct source source = { .piece = piece };
+    struct source source = { .shape = shape };
     make_bytes(&source, name);
     tarn_cleanup(tarn_content_hasher_free_p) struct tarn_content_hasher *hasher =
         tarn_content_hasher_new(reread, &source);
     require(hasher, "hasher");
     struct tarn_content content;
-    tarn_content_hasher_start(hasher, size);
-    require(tarn_content_hasher_update(hasher, piece.offset, source.bytes.data, piece.length) == 0,
+    tarn_content_hasher_start(hasher, shape.size);
+    require(tarn_content_hasher_update(hasher, shape.offset, source.bytes.data, shape.length) == 0,
             "update");
     require(tarn_content_hasher_finish(hasher, &content) == 0, "finish");
     node->inode->content = tarn_tree_content(sample->tree, &content);
     require(node->inode->content, "content");
     if (node->inode->content->holder == TARN_NONE)
-        store(sample, &source, node->inode->content, holder);
+        store(sample, &source, node->inode->content, shape.holder);
     tarn_buf_release(&source.bytes);
     return node;
 }

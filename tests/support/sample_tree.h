@@ -35,14 +35,16 @@ void tarn_sample_link(struct tarn_sample *sample, struct tarn_node *parent, cons
 void tarn_sample_symlink(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
                          size_t length);
 
-// A regular file of this size, all zeros but for the pieces; its data goes to the blob's space.
-struct tarn_piece {
+// A regular file of this size, all zeros but for length bytes at offset; its data goes to the
+// space of the blob holder.
+struct tarn_shape {
+    uint64_t size;
     uint64_t offset;
     uint64_t length;
+    uint32_t holder;
 };
 struct tarn_node *tarn_sample_file(struct tarn_sample *sample, struct tarn_node *parent,
-                                   const char *name, uint64_t size, struct tarn_piece piece,
-                                   uint32_t holder);
+                                   const char *name, struct tarn_shape shape);
 
 void tarn_sample_xattrs(struct tarn_sample *sample, struct tarn_node *node,
                         const struct tarn_xattr *items, uint32_t count);

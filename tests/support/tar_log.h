@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The events of a tar reader as text, the same for any pieces in which the tar goes in. One line per
-// entry, "TYPE PATH MODE UID:GID SECONDS.NS SIZE [> LINK] [dev MAJOR,MINOR] [XATTR=VALUE]..." and
-// for a sparse file "sparse OFFSET+LENGTH...", then lines "  OFFSET:DATA", then ".". Bytes that do not
-// print are \\xx, long ones <COUNT>. Aborts when out of memory or when the reader breaks its contract.
+// The events of a tar reader as text, the same for any pieces in which the tar goes in. One line
+// per entry, "TYPE PATH MODE UID:GID SECONDS.NS SIZE [> LINK] [dev MAJOR,MINOR] [XATTR=VALUE]..."
+// and for a sparse file "sparse OFFSET+LENGTH...", then lines "  OFFSET:DATA", then ".". Bytes that
+// do not print are \\xx, long ones <COUNT>. Aborts when out of memory or when the reader breaks its
+// contract.
 #ifndef TARN_TESTS_TAR_LOG_H
 #define TARN_TESTS_TAR_LOG_H
 

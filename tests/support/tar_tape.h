@@ -7,7 +7,8 @@
 
 #include "base/buf.h"
 
-// One header. Zero values give an empty ustar file "" with mode 0, so that a test names what it is about.
+// One header. Zero values give an empty ustar file "" with mode 0, so that a test names what it is
+// about.
 struct tarn_tape_header {
     const char *name; // at most 100 bytes count
     const char *link;

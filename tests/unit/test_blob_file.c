@@ -133,6 +133,7 @@ static void test_sweep(void **state)
         struct tarn_blob_file file;
         const int ret = tarn_blob_file_create(place->fd, TARN_BLOB_FILE_NAMED, &file, NULL);
         (void)!write(ready[1], ret == 0 ? "y" : "n", 1);
+        alarm(60); // so that it does not outlive a test that fails
         pause();
         _exit(0);
     }

@@ -23,7 +23,7 @@ static struct tarn_sample *make_sample(uint32_t chain)
         if (i == 2)
             continue; // a blob without data
         (void)snprintf(name, sizeof name, "file%u", i);
-        tarn_sample_file(sample, root, name, 700000 + i, (struct tarn_piece){ 0, 700000 + i }, i);
+        tarn_sample_file(sample, root, name, (struct tarn_shape){ 700000 + i, 0, 700000 + i, i });
     }
     return sample;
 }
@@ -153,7 +153,7 @@ static void test_layers_disagree(void **state)
     expect_build_error(layers, -EUCLEAN,
                        "layer 1: its row of blob 2 for address 65536 is not what");
     upper->digests.data[row * TARN_DIGEST_SIZE] ^= 1;
-    tarn_put_le64(upper->blobs.data + 2 * TARN_BLOB_RECORD_SIZE + 40, 4096);
+    tarn_put_le64(upper->blobs.data + (size_t)2 * TARN_BLOB_RECORD_SIZE + 40, 4096);
     expect_build_error(layers, -EUCLEAN, "is not what a lower layer says of it");
 }
 
@@ -181,7 +181,7 @@ static const struct damage damages[] = {
     { TARN_SECTION_BLOBS, 128, 0, -EUCLEAN, "the tag of its device is another digest" },
     { TARN_SECTION_BLOBS, 116, 1, -EUCLEAN, "role does not fit its place" },
     { TARN_SECTION_CHUNK_ADDRESSES, 8, 0, -EUCLEAN, "bootstrap offset" },
-    { TARN_SECTION_CHUNK_LOCATIONS, 4 * 8, 77, -EUCLEAN, "bootstrap offset" },
+    { TARN_SECTION_CHUNK_LOCATIONS, 32, 77, -EUCLEAN, "bootstrap offset" },
     { TARN_SECTION_EROFS, 1024, 7, -EUCLEAN, "magic number is not EROFS'" },
     { TARN_SECTION_EROFS, 1028, 7, -EUCLEAN, "superblock: the checksum is wrong" },
     { TARN_SECTION_EROFS, 1152 + 64, 1, -EUCLEAN, "superblock: the checksum is wrong" },

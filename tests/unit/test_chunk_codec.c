@@ -122,6 +122,33 @@ static void test_bytes_depend_on_nothing_else(void **state)
     tarn_encoder_free(reused);
 }
 
+// Noise with just so much repetition that the frame is as long as the chunk: it is stored raw.
+static void test_equal_length_is_raw(void **state)
+{
+    struct fixture *f = *state;
+    struct tarn_encoder *encoder = tarn_encoder_new(3);
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    enum { LENGTH = 60 }; // longer ones save at least 1 in 64 or nothing
+    bool found = false;
+    for (size_t repeated = 4; repeated < 40 && !found; repeated++) {
+        uint8_t chunk[LENGTH];
+        memcpy(chunk, f->data + DATA / 2, LENGTH);
+        memcpy(chunk + LENGTH - repeated, chunk, repeated);
+        ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
+        found = ZSTD_compress2(context, f->again, tarn_encoder_bound(), chunk, LENGTH) == LENGTH;
+        if (!found)
+            continue;
+        const struct tarn_plain_chunk plain = { chunk, LENGTH, 0 };
+        bool raw = false;
+        assert_int_equal(tarn_encoder_encode(encoder, &plain, f->stored, &raw), LENGTH);
+        assert_true(raw);
+        assert_memory_equal(f->stored, chunk, LENGTH);
+    }
+    assert_true(found);
+    ZSTD_freeCCtx(context);
+    tarn_encoder_free(encoder);
+}
+
 static void test_levels(void **state)
 {
     (void)state;
@@ -261,6 +288,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_bytes_depend_on_nothing_else),
+        cmocka_unit_test(test_equal_length_is_raw),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_refuses_other_frames),
         cmocka_unit_test(test_refuses_wrong_raw_lengths),

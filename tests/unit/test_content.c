@@ -10,7 +10,9 @@
 #include "format/content.h"
 #include "tests/support/test_bytes.h"
 
-enum { KIB = 1 << 10, MIB = 1 << 20, UNITS_MAX = 64 };
+enum { UNITS_MAX = 64 };
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
 #define GIB (UINT64_C(1) << 30)
 
 // A file in memory, of which some ranges are missing (and zeros).

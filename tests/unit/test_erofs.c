@@ -73,7 +73,7 @@ static void check_names(const struct tarn_erofs *erofs, const struct tarn_erofs_
         memcpy(name, entry.name, entry.length);
         name[entry.length] = '\0';
         assert_true(strcmp(last, name) < 0);
-        strcpy(last, name);
+        memcpy(last, name, entry.length + 1);
         uint64_t nid;
         assert_int_equal(tarn_erofs_lookup(erofs, inode, name, entry.length, &nid), 0);
         assert_int_equal(nid, entry.nid);
@@ -289,11 +289,11 @@ static void test_map(void **state)
     tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = tarn_sample_new(1);
     struct tarn_node *root = tarn_tree_root(sample->tree);
     const uint64_t unit = 262144;
-    tarn_sample_file(sample, root, "first", 10, (struct tarn_piece){ 0, 10 }, 0);
-    tarn_sample_file(sample, root, "holes", 10 * unit + 5,
-                     (struct tarn_piece){ 3 * unit + 1, 2 * unit }, 0);
-    tarn_sample_file(sample, root, "plain", 5 * unit + 5, (struct tarn_piece){ 0, 5 * unit + 5 },
-                     0);
+    tarn_sample_file(sample, root, "first", (struct tarn_shape){ 10, 0, 10, 0 });
+    tarn_sample_file(sample, root, "holes",
+                     (struct tarn_shape){ 10 * unit + 5, 3 * unit + 1, 2 * unit, 0 });
+    tarn_sample_file(sample, root, "plain",
+                     (struct tarn_shape){ 5 * unit + 5, 0, 5 * unit + 5, 0 });
     tarn_autobuf struct tarn_buf image = { 0 };
     tarn_sample_image(sample, &image);
     struct tarn_erofs erofs;

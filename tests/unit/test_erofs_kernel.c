@@ -154,8 +154,8 @@ static void test_slots(void **state)
         char name[32];
         (void)snprintf(name, sizeof name, "file%u", i);
         if (i % 10 != 9) // some blobs have no slot
-            tarn_sample_file(sample, tarn_tree_root(sample->tree), name, 5000 + i,
-                             (struct tarn_piece){ 0, 5000 + i }, i);
+            tarn_sample_file(sample, tarn_tree_root(sample->tree), name,
+                             (struct tarn_shape){ 5000 + i, 0, 5000 + i, i });
     }
     tarn_autofree char *options = write_all(place, sample);
     check_mount(place, sample, options);

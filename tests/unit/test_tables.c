@@ -98,21 +98,21 @@ static void add_blob(struct tarn_tables_builder *builder, struct tarn_blob_recor
     assert_int_equal(tarn_tables_builder_add_blob(builder, &record), 0);
 }
 
-// Rows of the chain's first blob: 0 to 3 a full run (262,144 reached in 3), 4 a new run.
+// Rows of the chain's first blob: 0 to 3 a run that is full to the byte (262,144), 4 a new run.
 static const struct row bottom[] = {
-    { 65536, 30000, 1, true, false, 0, 0 },
+    { 40960, 30000, 1, true, false, 0, 0 },
     { 65536, 30000, 2, false, false, 0, 0 },
     { 65536, 65536, 3, false, false, 0, 0 }, // raw
     { 90112, 30000, 4, false, false, 0, 0 },
     { 20480, 10000, 5, true, false, 0, 0 },
     { 0 },
 };
-enum { BOTTOM_DATA = 307200, BOTTOM_STORED = 165536 };
+enum { BOTTOM_DATA = 282624, BOTTOM_STORED = 165536 };
 
 // 6 to 13: stored, reference down, stored, to its own first, to foreign, stored, foreign, own.
 static const struct row top[] = {
     { 20480, 7000, 6, true, false, 0, 0 },
-    { 65536, 0, 2, false, true, 0, 65536 },
+    { 65536, 0, 2, false, true, 0, 40960 },
     { 20480, 7000, 7, true, false, 0, 0 },
     { 20480, 0, 6, false, true, 1, 0 },
     { 40960, 0, 9, false, true, 2, 1040960 },
@@ -289,7 +289,8 @@ static void test_refused_bootstrap(void **state)
 {
     (void)state;
     static const struct refused cases[] = {
-        { SECTION_BLOBS, 0, 40, -EUCLEAN, 307201, RECORD(0) "data space has a wrong length" },
+        { SECTION_BLOBS, 0, 40, -EUCLEAN, BOTTOM_DATA + 1,
+          RECORD(0) "data space has a wrong length" },
         { SECTION_BLOBS, 0, 40, -EUCLEAN, UINT64_MAX - 4095, "data space has a wrong length" },
         { SECTION_BLOBS, 1, 48, -EUCLEAN, 7, RECORD(1) "layer metadata lies outside" },
         { SECTION_BLOBS, 1, 56, -EUCLEAN, UINT64_MAX, RECORD(1) "layer metadata lies outside" },
@@ -305,10 +306,10 @@ static void test_refused_bootstrap(void **state)
         { SECTION_BLOBS, 2, 112, -EUCLEAN, 0, RECORD(2) "role does not fit" },
         { SECTION_BLOBS, 2, 120, -EUCLEAN, 1, RECORD(2) "reserved bytes are not zero" },
         { ADDRESSES, 0, 0, -EUCLEAN, 1, ADDRESS(0) "table does not start at 0" },
-        { ADDRESSES, 2, 0, -EUCLEAN, 65536, ADDRESS(2) "does not ascend" },
+        { ADDRESSES, 2, 0, -EUCLEAN, 40960, ADDRESS(2) "does not ascend" },
         { ADDRESSES, 2, 0, -EUCLEAN, 3, ADDRESS(2) "does not ascend" },
-        { ADDRESSES, 5, 0, -EUCLEAN, 307200 - 4096, "table does not end with the data space" },
-        { ADDRESSES, 5, 0, -EUCLEAN, 307200 + 1, ADDRESS(5) "lies beyond the data space" },
+        { ADDRESSES, 5, 0, -EUCLEAN, BOTTOM_DATA - 4096, "table does not end with the data space" },
+        { ADDRESSES, 5, 0, -EUCLEAN, BOTTOM_DATA + 1, ADDRESS(5) "lies beyond the data space" },
         { ADDRESSES, 1, 0, -EUCLEAN, 131073, ADDRESS(0) "chunk is longer than" },
         { LOCATIONS, 5, 0, -EUCLEAN, 0, LOCATION(5) "the blob's last row is no gap row" },
         { LOCATIONS, 2, 0, -EUCLEAN, UINT64_MAX, "digest of a gap row is not zero" },
@@ -321,11 +322,12 @@ static void test_refused_bootstrap(void **state)
         { LOCATIONS, 2, 0, -EUCLEAN, STORED(1, 0, 65535, 60000), LOCATION(2) "stored length of" },
         { LOCATIONS, 2, 0, -EUCLEAN, STORED(0, 0, 65536, 60000), "is not smaller" },
         { LOCATIONS, 4, 0, -EUCLEAN, STORED(0, 1, 20000, 155536), "beyond the chunks section" },
-        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 65537), LOCATION(7) "reference names no chunk" },
-        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 196608), "a chunk of another length" },
-        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 0), "a chunk of another digest" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 40961), LOCATION(7) "reference names no chunk" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 172032), "a chunk of another length" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 106496), "a chunk of another digest" },
         { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(3, 0), "a blob that is not there" },
-        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, 303104), "reference beyond the data space" },
+        { LOCATIONS, 7, 0, -EUCLEAN, REFERENCE(0, BOTTOM_DATA - 4096),
+          "reference beyond the data space" },
         { LOCATIONS, 2, 0, -EUCLEAN, REFERENCE(1, 20480), LOCATION(2) "reference forwards" },
         { LOCATIONS, 9, 0, -EUCLEAN, REFERENCE(1, 106496), LOCATION(9) "reference forwards" },
         { LOCATIONS, 13, 0, -EUCLEAN, REFERENCE(1, 106496), LOCATION(13) "reference names a ref" },
@@ -351,7 +353,7 @@ static void test_refused_metadata(void **state)
         { SECTION_BLOBS, 1, 32, -EUCLEAN, 1, RECORD(1) "the own blob's digest" },
         { SECTION_BLOBS, 1, 64, -EUCLEAN, 1, RECORD(1) "the own blob's digest" },
         { SECTION_BLOBS, 0, 112, -EUCLEAN, 1, RECORD(0) "slot is not zero" },
-        { LOCATIONS, 1, 0, -EUCLEAN, REFERENCE(0, 307200 - 65535), "beyond the data space" },
+        { LOCATIONS, 1, 0, -EUCLEAN, REFERENCE(0, BOTTOM_DATA - 65535), "beyond the data space" },
         { LOCATIONS, 1, 0, 0, REFERENCE(0, 4096), "" }, // nothing to compare with
         { LOCATIONS, 5, 0, -EUCLEAN, STORED(0, 1, 5001, 14000), "beyond the chunks section" },
         { LOCATIONS, 5, 0, -EUCLEAN, STORED(0, 1, 4999, 14000), "chunks do not fill" },
@@ -407,13 +409,51 @@ static void test_refused_shapes(void **state)
     }
 }
 
+// Two foreign blobs: the first reference to each must come in their order.
+static void test_order_of_foreign_blobs(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t blobs[3]; // that three references name
+        int code;
+        const char *want;
+    } cases[] = {
+        { { 1, 2, 1 }, 0, "" },
+        { { 2, 1, 2 }, -EUCLEAN, LOCATION(0) "foreign blobs are not in order of first reference" },
+        { { 1, 1, 1 }, -EUCLEAN, "row of a foreign blob that nothing needs" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct row refs[] = {
+            { 8192, 0, 9, false, true, cases[i].blobs[0], 4096 },
+            { 8192, 0, 9, false, true, cases[i].blobs[1], 4096 },
+            { 8192, 0, 9, false, true, cases[i].blobs[2], 4096 },
+            { 0 },
+        };
+        const struct row one[] = { { 8192, 500, 9, true, false, 0, 0 }, { 0 } };
+        struct tarn_tables_builder builder = { 0 };
+        struct tarn_blob_record blob = record(1, 24576, 0);
+        add_blob(&builder, blob, 0, 0, refs);
+        blob = record(2, 1 << 20, 8000);
+        blob.role = TARN_BLOB_FOREIGN;
+        add_blob(&builder, blob, 4096, 0, one);
+        add_blob(&builder, blob, 4096, 0, one);
+        const struct tarn_tables tables = tarn_tables_builder_view(&builder);
+        const struct tarn_tables_rules rules = { .chain = 1, .own = TARN_NONE };
+        struct tarn_err err = { 0 };
+        const int ret = tarn_tables_verify(&tables, &rules, &err);
+        if (ret != cases[i].code || !strstr(err.text, cases[i].want))
+            fail_msg("case %zu: want \"%s\", got %d \"%s\"", i, cases[i].want, ret, err.text);
+        tarn_tables_builder_release(&builder);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_locations),         cmocka_unit_test(test_sound_tables),
         cmocka_unit_test(test_empty_table),       cmocka_unit_test(test_find),
         cmocka_unit_test(test_refused_bootstrap), cmocka_unit_test(test_refused_metadata),
-        cmocka_unit_test(test_refused_shapes),
+        cmocka_unit_test(test_refused_shapes),    cmocka_unit_test(test_order_of_foreign_blobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -169,7 +169,7 @@ static char *path_of(const struct tarn_node *node)
 
 static void check_walk(struct tarn_tree *tree, const struct walk *walk)
 {
-    struct tarn_walked walked = { 0 };
+    struct tarn_walked walked = { .name = "" };
     const int got = tarn_tree_walk(tree, walk->path, strlen(walk->path), TARN_WALK_FAIL, &walked);
     if (got != walk->want)
         fail_msg("'%s': want %d, got %d", walk->path, walk->want, got);

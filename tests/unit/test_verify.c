@@ -24,7 +24,7 @@ struct damage {
     enum place place;
     const char *path; // for INODE to BLOCK
     uint64_t offset;  // from the place
-    unsigned width;   // bytes
+    uint64_t width;   // bytes
     uint64_t value;
     const char *text;
 };
@@ -141,7 +141,7 @@ static const struct damage damages[] = {
 static uint64_t find_place(const struct damage *damage, const struct tarn_erofs *erofs,
                            uint64_t image_section)
 {
-    struct tarn_erofs_inode inode;
+    struct tarn_erofs_inode inode = { 0 };
     if (damage->path)
         assert_int_equal(tarn_erofs_walk(erofs, damage->path, &inode), 0);
     switch (damage->place) {
