@@ -3,14 +3,13 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "base/file.h"
 #include "daemon/control_message.h"
+#include "daemon/fd_socket.h"
 #include "daemon/root_path.h"
 
 enum { START_MS = 20000, PAUSE_MS = 10, TRIES = 5, LOG_MAX = 1 << 20, EXEC_FAILED = 127 };
@@ -21,8 +20,7 @@ static void pause_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
-// The socket by its directory's descriptor: sun_path is short, roots may be long. -ENOENT,
-// -ECONNREFUSED: nobody listens.
+// -ENOENT, -ECONNREFUSED: nobody listens.
 static int connect_once(const char *root, int *fd)
 {
     tarn_autofree char *run = tarn_path_join(root, "run");
@@ -31,16 +29,7 @@ static int connect_once(const char *root, int *fd)
     tarn_autoclose int directory = open(run, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return -errno;
-    tarn_autoclose int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (made < 0)
-        return -errno;
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
-             directory);
-    if (connect(made, (const struct sockaddr *)&address, sizeof address) < 0)
-        return -errno;
-    *fd = tarn_steal_fd(&made);
-    return 0;
+    return tarn_socket_connect(directory, "control.sock", fd);
 }
 
 // --- starting -------------------------------------------------------------------------------------------

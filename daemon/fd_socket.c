@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 union control {
     struct cmsghdr header;
@@ -63,4 +64,24 @@ ssize_t tarn_socket_receive(int fd, void *data, size_t length, int *descriptor)
         return -errno;
     take_descriptor(&message, descriptor);
     return n;
+}
+
+int tarn_socket_connect(int directory, const char *name, int *fd)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const int n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s",
+                           directory, name);
+    if (n < 0 || (size_t)n >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    tarn_autoclose int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (made < 0)
+        return -errno;
+    int ret;
+    do
+        ret = connect(made, (const struct sockaddr *)&address, sizeof address);
+    while (ret < 0 && errno == EINTR);
+    if (ret < 0)
+        return -errno;
+    *fd = tarn_steal_fd(&made);
+    return 0;
 }

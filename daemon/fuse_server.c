@@ -301,6 +301,13 @@ void tarn_connection_forget_slot(struct tarn_connection *connection, uint32_t nu
                  strerror(-ret));
 }
 
+void tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
+                               const char *name, size_t length)
+{
+    if (fuse_lowlevel_notify_inval_entry(connection->session, directory, name, length) < 0)
+        return; // not known: all the better
+}
+
 uint64_t tarn_connection_pending(const struct tarn_connection *connection)
 {
     return atomic_load(&connection->pending);

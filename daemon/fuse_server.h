@@ -42,6 +42,10 @@ int tarn_server_add(struct tarn_server *server, int fd, struct tarn_slot *slot,
 // hold: not from a thread that serves. Any errors mean that there is nothing to forget.
 void tarn_connection_forget_slot(struct tarn_connection *connection, uint32_t number);
 
+// Makes it forget a name in a directory of an image, with the same cautions.
+void tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
+                               const char *name, size_t length);
+
 uint64_t tarn_connection_pending(const struct tarn_connection *connection); // reads that wait
 
 #endif

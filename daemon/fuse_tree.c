@@ -99,9 +99,14 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     }
     struct fuse_entry_param entry = { .entry_timeout = TARN_FOREVER };
     uint64_t nid;
-    ret = S_ISDIR(node.inode.mode) ? tarn_erofs_lookup(&node.slot->image->bootstrap.erofs,
-                                                       &node.inode, name, strlen(name), &nid)
-                                   : -ENOTDIR;
+    const size_t length = strlen(name);
+    if (!S_ISDIR(node.inode.mode))
+        ret = -ENOTDIR;
+    else if (length > TARN_NAME_MAX)
+        ret = -ENAMETOOLONG; // the kernel lets longer ones through
+    else
+        ret = tarn_erofs_lookup(&node.slot->image->bootstrap.erofs, &node.inode, name, length,
+                                &nid);
     if (ret == 0)
         ret = tarn_fuse_node_entry(connection, node.slot, nid, &entry);
     // An entry without a node is a negative one, which may be kept too.

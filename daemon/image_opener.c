@@ -19,6 +19,7 @@ struct opening {
     struct tarn_opener *opener;
     struct opening *next;
     char *name;
+    char *place; // the repository's name
     struct tarn_reference reference;
     struct tarn_platform platform;
     tarn_opener_done *done;
@@ -82,6 +83,7 @@ static void free_opening(struct opening *opening)
     tarn_manifest_release(&opening->manifest);
     tarn_reference_release(&opening->reference);
     free(opening->name);
+    free(opening->place);
     free(opening);
 }
 
@@ -102,7 +104,7 @@ static void finish(struct opening *opening, int status, const struct tarn_err *e
 static bool same_image(const struct opening *a, const struct opening *b)
 {
     return tarn_digest_equal(&a->manifest.bootstrap_digest, &b->manifest.bootstrap_digest) &&
-           strcmp(tarn_repository_name(a->repository), tarn_repository_name(b->repository)) == 0;
+           strcmp(a->place, b->place) == 0;
 }
 
 static void open_bootstrap(struct opening *opening);
@@ -254,14 +256,13 @@ static void tried_stored(uv_work_t *work, int status)
 static struct tarn_node_image *find_open(const struct opening *opening)
 {
     struct tarn_slots *slots = opening->opener->options.slots;
-    const char *name = tarn_repository_name(opening->repository);
     struct tarn_node_image *found = NULL;
     struct tarn_slot *slot;
     uint32_t next = 1;
     while (!found && (slot = tarn_slots_next(slots, next))) {
         next = slot->number + 1;
         if (tarn_digest_equal(&slot->image->digest, &opening->manifest.bootstrap_digest) &&
-            strcmp(tarn_repository_name(slot->image->repository), name) == 0)
+            strcmp(tarn_repository_name(slot->image->repository), opening->place) == 0)
             found = slot->image;
         if (found)
             tarn_node_image_ref(found);
@@ -368,6 +369,9 @@ static int prepare(struct opening *opening, const struct tarn_opener_query *quer
                                &opening->repository, err);
     if (ret < 0)
         return ret;
+    opening->place = strdup(tarn_repository_name(opening->repository));
+    if (!opening->place)
+        return tarn_fail(err, -ENOMEM, "out of memory");
     const struct tarn_image_query asked =
         tarn_image_query_of(&opening->reference, &opening->platform);
     ret = tarn_image_resolve(opening->repository, &asked, resolved, opening, &opening->resolve);

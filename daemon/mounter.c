@@ -134,8 +134,9 @@ static void run(struct mounter *mounter, int fd)
 }
 
 // Signals for the daemon's process group are not for the mounter: it lives as long as the daemon.
-static void child(struct mounter *mounter, int fd)
+static void child(struct mounter *mounter, int fd, int lock)
 {
+    enum { SOCKET = STDERR_FILENO + 1, LOCK, REST };
     prctl(PR_SET_NAME, "tarn-mounter");
     signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
@@ -143,17 +144,20 @@ static void child(struct mounter *mounter, int fd)
     signal(SIGPIPE, SIG_IGN);
     if (chdir("/") < 0)
         _exit(1);
-    // Nothing else of the daemon's: a lock or a listening socket would live on here.
-    if (fd != STDERR_FILENO + 1 && dup3(fd, STDERR_FILENO + 1, O_CLOEXEC) < 0)
+    // Nothing else of the daemon's: what it closes must be closed. Duplicates first, out of the way.
+    const int high_fd = fcntl(fd, F_DUPFD_CLOEXEC, REST);
+    const int high_lock = fcntl(lock, F_DUPFD_CLOEXEC, REST);
+    if (high_fd < 0 || high_lock < 0 || dup3(high_fd, SOCKET, O_CLOEXEC) < 0 ||
+        dup3(high_lock, LOCK, O_CLOEXEC) < 0)
         _exit(1);
-    close_range(STDERR_FILENO + 2, ~0U, 0);
-    run(mounter, STDERR_FILENO + 1);
+    close_range(REST, ~0U, 0);
+    run(mounter, SOCKET);
     _exit(0);
 }
 
 // --- the daemon's side --------------------------------------------------------------------------------
 
-int tarn_mounter_start(const char *root, int *fd, struct tarn_err *err)
+int tarn_mounter_start(const char *root, int lock, int *fd, struct tarn_err *err)
 {
     tarn_autofree char *base = tarn_path_join(root, "mnt");
     if (!base)
@@ -165,7 +169,7 @@ int tarn_mounter_start(const char *root, int *fd, struct tarn_err *err)
     if (pid == 0) {
         close(ends[0]);
         struct mounter mounter = { .base = base };
-        child(&mounter, ends[1]);
+        child(&mounter, ends[1], lock);
     }
     close(ends[1]);
     if (pid < 0) {

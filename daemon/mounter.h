@@ -3,7 +3,8 @@
 // fixed binary protocol with paths that it made itself. The serving process must never walk into its
 // own mounts: it would wait for itself.
 //
-// It is forked before the daemon has threads. When the daemon dies it detaches the base, and ends.
+// It is forked before the daemon has threads. When the daemon dies it detaches the base, and ends. Until
+// then it holds the root's lock too, so that it cannot detach the base of the next daemon.
 #ifndef TARN_DAEMON_MOUNTER_H
 #define TARN_DAEMON_MOUNTER_H
 
@@ -12,9 +13,10 @@
 
 #include "base/err.h"
 
-// Starts the process for the base <root>/mnt; root is a real absolute path. *fd: its end of a socket, to
-// be closed to end it; a SOCK_SEQPACKET that takes requests and gives one reply each, in order.
-int tarn_mounter_start(const char *root, int *fd, struct tarn_err *err) tarn_must_check;
+// Starts the process for the base <root>/mnt; root is a real absolute path, lock the daemon's, of which
+// it keeps a duplicate. *fd: its end of a socket, to be closed to end it; a SOCK_SEQPACKET that takes
+// requests and gives one reply each, in order.
+int tarn_mounter_start(const char *root, int lock, int *fd, struct tarn_err *err) tarn_must_check;
 
 enum tarn_mounter_operation {
     TARN_MOUNTER_BASE = 1,   // mounts the base; the reply brings /dev/fuse

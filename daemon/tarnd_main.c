@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "daemon/fd_socket.h"
 #include "daemon/mounter.h"
 #include "daemon/root_path.h"
 #include "daemon/worker.h"
@@ -99,7 +100,8 @@ static int lock_root(int run, int *lock, struct tarn_err *err)
             return 0;
         if (errno != EWOULDBLOCK && errno != EINTR)
             return tarn_fail_errno(err, -errno, "cannot lock run/lock");
-        if (faccessat(run, "control.sock", F_OK, 0) == 0 || waited >= LOCK_WAIT_MS)
+        tarn_autoclose int other = -1;
+        if (tarn_socket_connect(run, "control.sock", &other) == 0 || waited >= LOCK_WAIT_MS)
             return tarn_fail(err, -EBUSY, "another tarnd serves this root");
         const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
         nanosleep(&pause, NULL);
@@ -126,7 +128,7 @@ static int serve(const struct arguments *arguments, struct tarn_err *err)
     options.run_directory = run;
     // First of all: no thread may exist yet.
     if (ret == 0 && geteuid() == 0)
-        ret = tarn_mounter_start(root, &options.mounter, err);
+        ret = tarn_mounter_start(root, options.lock, &options.mounter, err);
     return ret < 0 ? ret : tarn_worker_run(&options, err);
 }
 

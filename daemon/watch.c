@@ -10,7 +10,7 @@
 
 #include "daemon/mountinfo.h"
 
-enum { TICK_MS = 1000, PAUSE_MS = 20 };
+enum { TICK_MS = 1000, PAUSE_MS = 20, SOON_MS = 50, SOON_TICKS = 20 };
 
 struct tarn_watch {
     struct tarn_watch_options options;
@@ -18,37 +18,62 @@ struct tarn_watch {
     int mounts; // /proc/self/mountinfo, for its events
     int event;  // an eventfd: 1 look now; STOP
     _Atomic bool stop;
+    unsigned soon; // so many ticks come sooner: slots may have just become free
 };
 
-// The live slots that were not seen yet, ascending.
+// The live slots that were not seen yet.
 struct missing {
     uint32_t *numbers;
     size_t count;
 };
 
-static void collect(const struct tarn_watch *watch, struct missing *missing)
+// A slot that is attached nowhere stays known to the kernel while a file of it is open. When that is
+// closed its path remains cached under the root, which is out of reach by its name: so the names in the
+// root are dropped, for as long as that takes.
+static void drop_names(const struct tarn_watch *watch, const struct tarn_slot *slot)
+{
+    const struct tarn_erofs *erofs = &slot->image->bootstrap.erofs;
+    struct tarn_erofs_inode root;
+    if (tarn_erofs_inode(erofs, erofs->root_nid, &root) < 0)
+        return;
+    struct tarn_erofs_dirent entry;
+    for (uint64_t cookie = 0; tarn_erofs_readdir(erofs, &root, cookie, &entry) > 0;
+         cookie = entry.cookie)
+        tarn_connection_drop_name(watch->options.connection,
+                                  (uint64_t)slot->number << TARN_NID_BITS | root.nid, entry.name,
+                                  entry.length);
+}
+
+// Returns whether there are slots that are GONE.
+static bool collect(const struct tarn_watch *watch, struct missing *missing)
 {
     struct tarn_slots *slots = watch->options.slots;
     struct tarn_slot *slot;
     uint32_t next = 1;
     size_t capacity = 0;
+    bool gone = false;
     *missing = (struct missing){ 0 };
     while ((slot = tarn_slots_next(slots, next))) {
         next = slot->number + 1;
-        const bool live = tarn_slots_state(slots, slot) == TARN_SLOT_LIVE;
+        const enum tarn_slot_state state = tarn_slots_state(slots, slot);
         const uint32_t number = slot->number;
+        if (state == TARN_SLOT_GONE) {
+            drop_names(watch, slot);
+            gone = true;
+        }
         tarn_slot_put(slot);
-        if (!live)
+        if (state != TARN_SLOT_LIVE)
             continue;
         if (missing->count == capacity) {
             capacity = capacity ? capacity * 2 : 64;
             uint32_t *numbers = reallocarray(missing->numbers, capacity, sizeof *numbers);
             if (!numbers)
-                return; // the others at the next tick
+                return gone; // the others at the next tick
             missing->numbers = numbers;
         }
         missing->numbers[missing->count++] = number;
     }
+    return gone;
 }
 
 static void seen(struct missing *missing, uint32_t number)
@@ -113,13 +138,19 @@ static bool look_everywhere(const struct tarn_watch *watch, struct missing *miss
 static void tick(struct tarn_watch *watch)
 {
     struct missing missing;
-    collect(watch, &missing);
+    const bool gone = collect(watch, &missing);
+    if (!gone)
+        watch->soon = SOON_TICKS;
+    else if (watch->soon > 0)
+        watch->soon--;
     bool known = missing.count > 0 && look(watch, 0, &missing);
     if (known && missing.count > 0)
         known = look_everywhere(watch, &missing);
     for (size_t i = 0; known && i < missing.count; i++)
-        if (tarn_slots_set_gone(watch->options.slots, missing.numbers[i]))
+        if (tarn_slots_set_gone(watch->options.slots, missing.numbers[i])) {
             tarn_connection_forget_slot(watch->options.connection, missing.numbers[i]);
+            watch->soon = SOON_TICKS;
+        }
     free(missing.numbers);
 }
 
@@ -131,7 +162,8 @@ static void *run(void *argument)
         { .fd = watch->mounts, .events = POLLPRI },
     };
     while (!atomic_load(&watch->stop)) {
-        const int timeout = tarn_slots_count(watch->options.slots) > 0 ? TICK_MS : -1;
+        const int tick_ms = watch->soon > 0 && watch->soon < SOON_TICKS ? SOON_MS : TICK_MS;
+        const int timeout = tarn_slots_count(watch->options.slots) > 0 ? tick_ms : -1;
         const int n = poll(events, 2, timeout);
         eventfd_t value;
         if (n > 0 && events[0].revents && eventfd_read(watch->event, &value) < 0)

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-enum { TICK_MS = 50 };
+enum { TICK_MS = 50, FIRST_MS = 5000 };
 
 static unsigned clamp_processors(unsigned low, unsigned high)
 {
@@ -98,8 +98,6 @@ static void close_all(struct tarn_worker *worker)
     uv_close((uv_handle_t *)&worker->idle, NULL);
     uv_close((uv_handle_t *)&worker->terminate, NULL);
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
-    if (worker->options.mounter >= 0)
-        uv_close((uv_handle_t *)&worker->mounter_poll, NULL);
     tarn_control_close(worker->control);
     worker->control = NULL;
     tarn_loop_queue_close(worker->queue);
@@ -136,7 +134,7 @@ static void detach_base(struct tarn_worker *worker)
 
 static bool over(const struct tarn_worker *worker)
 {
-    return !worker->connection && !worker->mounter_first && !worker->sessions &&
+    return !worker->connection && worker->options.lock < 0 && !worker->sessions &&
            !tarn_opener_busy(worker->opener) && !tarn_fetch_busy(worker->fetch) &&
            tarn_slots_count(worker->slots) == 0;
 }
@@ -156,15 +154,31 @@ static void begin_end(struct tarn_worker *worker)
     tarn_worker_start_tick(worker);
 }
 
+static void close_mounter(uv_handle_t *handle)
+{
+    struct tarn_worker *worker = handle->data;
+    close(worker->options.mounter);
+    worker->options.mounter = -1;
+}
+
+// The base is off its directory: the mounter can go, and with both locks closed a new daemon can come.
+static void release_root(struct tarn_worker *worker)
+{
+    if (worker->options.lock < 0)
+        return;
+    if (worker->options.mounter >= 0)
+        uv_close((uv_handle_t *)&worker->mounter_poll, close_mounter);
+    close(worker->options.lock);
+    worker->options.lock = -1;
+}
+
 static void ticked(uv_timer_t *timer)
 {
     struct tarn_worker *worker = timer->data;
     const bool waiting = tarn_worker_check_umounts(worker);
     if (worker->state == TARN_WORKER_ENDING) {
-        if (worker->options.lock >= 0 && !worker->mounter_first) {
-            close(worker->options.lock); // the base is off the directory
-            worker->options.lock = -1;
-        }
+        if (!worker->mounter_first)
+            release_root(worker);
         if (over(worker))
             close_all(worker);
     } else if (!waiting) {
@@ -183,6 +197,13 @@ static void idle_over(uv_timer_t *timer)
     begin_end(timer->data);
 }
 
+// Who started the daemon has some time to come with a first request.
+static uint64_t idle_ms(const struct tarn_worker *worker)
+{
+    const uint64_t wanted = (uint64_t)worker->options.idle_seconds * 1000;
+    return worker->used || wanted > FIRST_MS ? wanted : FIRST_MS;
+}
+
 void tarn_worker_settle(struct tarn_worker *worker)
 {
     if (worker->state == TARN_WORKER_ENDING)
@@ -193,7 +214,7 @@ void tarn_worker_settle(struct tarn_worker *worker)
     else if (worker->state == TARN_WORKER_STOPPING)
         begin_end(worker);
     else if (!uv_is_active((uv_handle_t *)&worker->idle))
-        uv_timer_start(&worker->idle, idle_over, (uint64_t)worker->options.idle_seconds * 1000, 0);
+        uv_timer_start(&worker->idle, idle_over, idle_ms(worker), 0);
 }
 
 static void slot_ended(void *context)
@@ -340,10 +361,6 @@ int tarn_worker_run(const struct tarn_worker_options *options, struct tarn_err *
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     free_parts(worker);
     uv_loop_close(&worker->loop);
-    if (worker->options.mounter >= 0)
-        close(worker->options.mounter);
-    if (worker->options.lock >= 0)
-        close(worker->options.lock);
     free(worker);
     return 0;
 }

@@ -9,7 +9,7 @@
 struct tarn_worker_options {
     const char *root;      // real absolute path of the daemon's root, which exists; borrowed
     int run_directory;     // <root>/run; borrowed
-    int lock;              // the lock on <root>/run/lock, released when the daemon ends; taken over
+    int lock;              // on <root>/run/lock; taken over, closed when another daemon may start
     int mounter;           // the mounter's socket, taken over; -1 without root: a connection a mount
     unsigned idle_seconds; // without mounts, then it ends
 };

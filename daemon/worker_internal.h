@@ -43,6 +43,7 @@ struct tarn_worker {
     unsigned major;                     // of its st_dev
     unsigned minor;
     bool readahead_set;
+    bool used; // a client has asked for something
     uv_poll_t mounter_poll; // root
     struct tarn_mounter_wait *mounter_first;
     struct tarn_mounter_wait *mounter_last;

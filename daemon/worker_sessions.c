@@ -294,6 +294,7 @@ void tarn_worker_message(void *context, struct tarn_client *client, const json_t
     struct tarn_worker *worker = context;
     struct tarn_session *session = tarn_client_data(client);
     const char *op = tarn_json_string(message, "op");
+    worker->used = true;
     if (!op)
         op = "";
     if (session) {

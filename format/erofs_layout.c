@@ -58,7 +58,6 @@ static bool extents_ok(const struct tarn_content *content)
     return true;
 }
 
-// A chunk index holds the block in 32 bits, and all ones mean a hole.
 static int check_content(const struct tarn_content *content, const struct tarn_erofs_plan *plan,
                          struct tarn_err *err)
 {
@@ -75,8 +74,7 @@ static int check_content(const struct tarn_content *content, const struct tarn_e
     if (slot == 0 || slot > plan->device_count)
         return tarn_fail(err, -EINVAL, "no device holds the file's data");
     if (content->address % TARN_BLOCK != 0 ||
-        !tarn_range_ok(content->address, stored, plan->devices[slot - 1].data_length) ||
-        content->address + stored > TARN_DATA_SPACE_LIMIT - TARN_BLOCK)
+        !tarn_range_ok(content->address, stored, plan->devices[slot - 1].data_length))
         return tarn_fail(err, -EINVAL, "the file's data lies outside of its data space");
     return 0;
 }
@@ -289,13 +287,30 @@ static int put_inode(struct tarn_erofs_layout *layout, struct tarn_erofs_place *
     return 0;
 }
 
-static int put_all(struct tarn_erofs_layout *layout, uint32_t device_count, struct tarn_err *err)
+// The first inode lies behind the device table.
+static uint64_t root_offset(const struct tarn_erofs_plan *plan)
 {
-    uint64_t end = TARN_EROFS_DEVICE_TABLE + (uint64_t)device_count * TARN_EROFS_DEVICE_SIZE;
-    uint64_t data = 0;
-    if (end / TARN_EROFS_NID_SIZE > TARN_EROFS_ROOT_NID_MAX)
+    return TARN_EROFS_DEVICE_TABLE + (uint64_t)plan->device_count * TARN_EROFS_DEVICE_SIZE;
+}
+
+static int check_devices(const struct tarn_erofs_plan *plan, struct tarn_err *err)
+{
+    if (root_offset(plan) / TARN_EROFS_NID_SIZE > TARN_EROFS_ROOT_NID_MAX)
         return tarn_fail(err, -EINVAL, "%u devices are too many: the root's nid has 16 bits",
-                         device_count);
+                         plan->device_count);
+    for (uint32_t i = 0; i < plan->device_count; i++) {
+        const uint64_t length = plan->devices[i].data_length;
+        if (length == 0 || length % TARN_BLOCK != 0 || length > TARN_DATA_SPACE_LIMIT)
+            return tarn_fail(err, -EINVAL, "device %u has a wrong length", i + 1);
+    }
+    return 0;
+}
+
+static int put_all(struct tarn_erofs_layout *layout, const struct tarn_erofs_plan *plan,
+                   struct tarn_err *err)
+{
+    uint64_t end = root_offset(plan);
+    uint64_t data = 0;
     for (uint32_t i = 0; i < layout->count; i++) {
         struct tarn_erofs_place *place = &layout->places[i];
         int ret = put_inode(layout, place, &end, err);
@@ -321,9 +336,12 @@ int tarn_erofs_layout_make(struct tarn_tree *tree, const struct tarn_erofs_plan 
     const uint64_t names = tarn_tree_count(tree);
     if (names > TARN_ENTRIES_LIMIT)
         return tarn_fail(err, -EINVAL, "the tree has more than 2^31 names");
+    int ret = check_devices(plan, err);
+    if (ret < 0)
+        return ret;
     layout->places = calloc(names, sizeof *layout->places);
     layout->xattrs = tarn_erofs_xattr_plan_new();
-    int ret = layout->places && layout->xattrs ? 0 : -ENOMEM;
+    ret = layout->places && layout->xattrs ? 0 : -ENOMEM;
     if (ret == 0)
         ret = order_inodes(layout, tarn_tree_root(tree), plan, err);
     if (ret == 0)
@@ -331,7 +349,7 @@ int tarn_erofs_layout_make(struct tarn_tree *tree, const struct tarn_erofs_plan 
     if (ret == 0)
         ret = choose_epoch(layout);
     if (ret == 0)
-        ret = put_all(layout, plan->device_count, err);
+        ret = put_all(layout, plan, err);
     if (ret == -ENOMEM)
         (void)tarn_fail(err, ret, "out of memory");
     if (ret < 0)

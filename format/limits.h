@@ -35,7 +35,8 @@ enum {
 };
 
 #define TARN_FILE_LIMIT (UINT64_C(1) << 43)
-#define TARN_DATA_SPACE_LIMIT (UINT64_C(1) << 44)
+// An EROFS block number has 32 bits, and all ones mean a hole.
+#define TARN_DATA_SPACE_LIMIT ((UINT64_C(1) << 44) - TARN_BLOCK)
 #define TARN_ENTRIES_LIMIT (UINT32_C(1) << 31)
 #define TARN_NONE UINT32_C(0xffffffff)
 

@@ -211,7 +211,7 @@ def test_the_base_shows_mounts(specials, tarn, tmp_path):
         assert sorted(os.listdir(images)) == [str(n + 1) for n in range(i + 1)]
     read = specials.read
     names = os.listdir(blobs)
-    assert names == [blob.digest.removeprefix("sha256:") for blob in read.blobs]
+    assert names == [blob.layer.digest.removeprefix("sha256:") for blob in read.blobs]
     st = os.stat(blobs / names[0])
     assert (stat.S_IMODE(st.st_mode), st.st_ino) == (0o400, 1 << 32)
     assert stat.S_IMODE(os.stat(blobs).st_mode) == 0o700

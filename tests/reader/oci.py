@@ -156,7 +156,7 @@ def check_config(out, manifest):
     own = len(diff_ids) - len(out.chain)  # a source may have no history, or less than layers
     need(own <= count <= len(diff_ids), "config: {} history entries with layers, {} layers", count,
          len(diff_ids))
-    need([h for h in history if h.get("created_by") == "tarn"] == history[len(history) - own:],
+    need(all(entry.get("created_by") == "tarn" for entry in history[len(history) - own:]),
          "config: history of the layers that are Tarn's")
 
 

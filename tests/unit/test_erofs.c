@@ -415,6 +415,8 @@ static void test_refusals(void **state)
     expect_refusal(sample, "/x: no device holds the file's data");
     sample->plan.device_count = 1;
     sample->slots[0] = 1;
+    expect_refusal(sample, "device 1 has a wrong length");
+    sample->devices[0].data_length = 4096;
     expect_refusal(sample, "/x: the file's data lies outside of its data space");
     sample->devices[0].data_length = 8192;
     content.address = 100;
