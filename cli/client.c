@@ -184,8 +184,11 @@ int tarn_client_ask(const struct tarn_client_options *options, const json_t *mes
         if (ret == -EPIPE)
             pause_ms(PAUSE_MS);
     }
-    return ret == -EPIPE ? tarn_fail(err, ret, "tarnd ends again and again; its log is "
-                                     "%s/run/tarnd.log", options->root) : ret;
+    return ret == -EPIPE ? tarn_fail(err, ret,
+                                     "tarnd ends again and again; its log is "
+                                     "%s/run/tarnd.log",
+                                     options->root)
+                         : ret;
 }
 
 int tarn_client_run(char *const argv[], int comm, struct tarn_err *err)

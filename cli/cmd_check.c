@@ -31,14 +31,14 @@ static int fail(const struct arguments *arguments, const struct tarn_err *err)
     return tarn_cli_fail(err);
 }
 
-static json_t *totals_json(const struct arguments *arguments, const struct tarn_check_totals *totals)
+static json_t *totals_json(const struct arguments *arguments,
+                           const struct tarn_check_totals *totals)
 {
-    json_t *json = json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "ok", 1, "quick",
-                             (int)arguments->quick, "layers", (json_int_t)totals->layers, "blobs",
-                             (json_int_t)totals->blobs, "names", (json_int_t)totals->names,
-                             "inodes", (json_int_t)totals->inodes, "chunks",
-                             (json_int_t)totals->chunks, "references",
-                             (json_int_t)totals->references);
+    json_t *json = json_pack(
+        "{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "ok", 1, "quick", (int)arguments->quick,
+        "layers", (json_int_t)totals->layers, "blobs", (json_int_t)totals->blobs, "names",
+        (json_int_t)totals->names, "inodes", (json_int_t)totals->inodes, "chunks",
+        (json_int_t)totals->chunks, "references", (json_int_t)totals->references);
     if (!json || arguments->quick)
         return json;
     json_object_set_new(json, "contents", json_integer((json_int_t)totals->contents));

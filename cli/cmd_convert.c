@@ -170,11 +170,10 @@ static json_t *summary_json(const struct tarn_convert_summary *summary, double s
         "images", (json_int_t)summary->images, "layers", (json_int_t)summary->layers,
         "layers_reused", (json_int_t)summary->layers_reused, "bytes_in",
         (json_int_t)summary->source_bytes, "tar_bytes", (json_int_t)summary->tar_bytes, "bytes_out",
-        (json_int_t)bytes_out, "blob_bytes",
-        (json_int_t)summary->blob_bytes, "bootstrap_bytes", (json_int_t)summary->bootstrap_bytes,
-        "data_bytes", (json_int_t)summary->data_bytes, "unique_bytes",
-        (json_int_t)summary->unique_bytes, "chunks", (json_int_t)summary->chunks, "runs",
-        (json_int_t)summary->runs, "references", (json_int_t)summary->references, "seconds",
+        (json_int_t)bytes_out, "blob_bytes", (json_int_t)summary->blob_bytes, "bootstrap_bytes",
+        (json_int_t)summary->bootstrap_bytes, "data_bytes", (json_int_t)summary->data_bytes,
+        "unique_bytes", (json_int_t)summary->unique_bytes, "chunks", (json_int_t)summary->chunks,
+        "runs", (json_int_t)summary->runs, "references", (json_int_t)summary->references, "seconds",
         seconds, "tree_digest", tarn_digest_format(&summary->tree_digest, tree), "manifest_digest",
         tarn_digest_format(&summary->manifest_digest, manifest));
 }

@@ -46,15 +46,14 @@ static json_t *blob_json(const struct tarn_cli_image *image, uint32_t i)
     const struct tarn_blob_record blob = tarn_tables_blob(&image->bootstrap.tables, i);
     const struct row_counts counts = count_rows(&image->bootstrap.tables, &blob);
     const uint64_t chunks = counts.stored + counts.references;
-    json_t *json =
-        json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "digest",
-                  digest_json(&blob.digest), "size", (json_int_t)blob.size, "data_length",
-                  (json_int_t)blob.data_length, "metadata_offset", (json_int_t)blob.metadata_offset,
-                  "metadata_length", (json_int_t)blob.metadata_length, "metadata_digest",
-                  digest_json(&blob.metadata_digest), "slot", (json_int_t)blob.slot, "chunks",
-                  (json_int_t)chunks, "references",
-                  (json_int_t)counts.references, "runs", (json_int_t)counts.runs, "role",
-                  blob.role == TARN_BLOB_FOREIGN ? "dict" : "layer");
+    json_t *json = json_pack(
+        "{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "digest",
+        digest_json(&blob.digest), "size", (json_int_t)blob.size, "data_length",
+        (json_int_t)blob.data_length, "metadata_offset", (json_int_t)blob.metadata_offset,
+        "metadata_length", (json_int_t)blob.metadata_length, "metadata_digest",
+        digest_json(&blob.metadata_digest), "slot", (json_int_t)blob.slot, "chunks",
+        (json_int_t)chunks, "references", (json_int_t)counts.references, "runs",
+        (json_int_t)counts.runs, "role", blob.role == TARN_BLOB_FOREIGN ? "dict" : "layer");
     if (!json || i >= image->manifest.chain_count)
         return json;
     const struct tarn_manifest_blob *layer = &image->manifest.blobs[i];

@@ -63,9 +63,9 @@ static char *absolute_image(const char *text, struct tarn_err *err)
         else if (strchr(path, ':'))
             tarn_fail(err, -EINVAL, "%s: its path %s has a ':'", text, path);
         else
-            absolute = tarn_asprintf("%s:%s%s%s%s%s", scheme, path, reference.tag ? ":" : "",
-                                     reference.tag ? reference.tag : "", *digest ? "@" : "",
-                                     digest);
+            absolute =
+                tarn_asprintf("%s:%s%s%s%s%s", scheme, path, reference.tag ? ":" : "",
+                              reference.tag ? reference.tag : "", *digest ? "@" : "", digest);
     }
     tarn_reference_release(&reference);
     return absolute;
@@ -162,8 +162,7 @@ static int mount_rootless(const struct mount_arguments *arguments, const char *p
     return ret;
 }
 
-static json_t *request(const struct mount_arguments *arguments, const char *image,
-                       const char *path)
+static json_t *request(const struct mount_arguments *arguments, const char *image, const char *path)
 {
     json_t *message =
         json_pack("{s:s, s:s, s:s}", "op", "mount", "image", image, "directory", path);

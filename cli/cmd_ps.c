@@ -5,10 +5,9 @@
 #include "cli/report.h"
 #include "cli/usage.h"
 
-static const char usage[] =
-    "usage: tarn ps [--json] [--root DIR]\n"
-    "\n"
-    "Lists what the daemon of a root has mounted.\n";
+static const char usage[] = "usage: tarn ps [--json] [--root DIR]\n"
+                            "\n"
+                            "Lists what the daemon of a root has mounted.\n";
 
 int tarn_cmd_ps(int argc, char **argv)
 {

@@ -6,10 +6,9 @@
 #include "cli/report.h"
 #include "cli/usage.h"
 
-static const char usage[] =
-    "usage: tarn stats [--json] [--root DIR]\n"
-    "\n"
-    "Shows what the daemon of a root did since it started.\n";
+static const char usage[] = "usage: tarn stats [--json] [--root DIR]\n"
+                            "\n"
+                            "Shows what the daemon of a root did since it started.\n";
 
 struct line {
     const char *key;

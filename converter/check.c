@@ -79,8 +79,7 @@ static int check_manifest(const struct tarn_check *check)
                          manifest->blob_count, manifest->chain_count, bootstrap->tables.blob_count,
                          bootstrap->chain_count);
     if (!tarn_digest_equal(&manifest->tree_digest, &bootstrap->tree_digest))
-        return tarn_fail(check->err, -EUCLEAN,
-                         "manifest: the tree digest is not the bootstrap's");
+        return tarn_fail(check->err, -EUCLEAN, "manifest: the tree digest is not the bootstrap's");
     int ret = 0;
     for (uint32_t i = 0; i < manifest->blob_count && ret == 0; i++)
         ret = check_record(check, i);
@@ -161,8 +160,8 @@ struct known {
 
 struct layers {
     const struct tarn_check *check;
-    struct tarn_layer_metadata *metadata;  // of all blobs; without trees
-    struct tarn_bootstrap_layer *layers;   // of the chain
+    struct tarn_layer_metadata *metadata; // of all blobs; without trees
+    struct tarn_bootstrap_layer *layers;  // of the chain
     struct tarn_tree *merged;
     struct tarn_arena *arena;
     struct tarn_map *known; // of struct known, by identity

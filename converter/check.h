@@ -19,8 +19,8 @@ struct tarn_check_image {
 // What was checked.
 struct tarn_check_totals {
     uint32_t layers;
-    uint32_t blobs;      // foreign ones included
-    uint64_t names;      // of the merged tree
+    uint32_t blobs; // foreign ones included
+    uint64_t names; // of the merged tree
     uint64_t inodes;
     uint64_t chunks;     // rows, references included; quick: in the tables only
     uint64_t references; // of them

@@ -96,8 +96,7 @@ static int check_own_rows(const struct tarn_check *check, uint32_t blob,
     const struct tarn_tables *meta = &metadata->tables;
     const struct tarn_blob_record theirs = tarn_tables_blob(boot, blob);
     const struct tarn_blob_record own = tarn_tables_blob(meta, metadata->parameters.chain_index);
-    if (theirs.data_length != metadata->parameters.data_length ||
-        theirs.row_count != own.row_count)
+    if (theirs.data_length != metadata->parameters.data_length || theirs.row_count != own.row_count)
         return fail_blob(check, blob, "the bootstrap has another number of rows of it");
     for (uint32_t i = 0; i < own.row_count; i++) {
         const uint32_t a = theirs.first_row + i;

@@ -55,9 +55,9 @@ static int compare(const struct data_check *data, const struct tarn_content *fou
     const struct tarn_check_name blob = tarn_check_blob_name(data->check, want->holder);
     const bool same_holes =
         found->kind == want->kind && found->extent_count == want->extent_count &&
-        (found->extent_count == 0 || memcmp(found->extents, want->extents,
-                                            found->extent_count * sizeof *found->extents) == 0);
-    const char *rule = !same_holes ? "the holes are not those of its bytes"
+        (found->extent_count == 0 ||
+         memcmp(found->extents, want->extents, found->extent_count * sizeof *found->extents) == 0);
+    const char *rule = !same_holes                       ? "the holes are not those of its bytes"
                        : !tarn_content_same(found, want) ? "the content's digest is wrong"
                                                          : NULL;
     return rule ? tarn_fail(data->check->err, -EUCLEAN, "%s data-space address %" PRIu64 ": %s",
@@ -153,9 +153,8 @@ static int check_foreign_data(const struct data_check *data, uint32_t blob)
         if (tarn_tables_location(tables, row).kind == TARN_LOCATION_GAP)
             continue;
         const size_t length = (size_t)tarn_tables_length(tables, row);
-        const int ret =
-            tarn_data_reader_read(data->reader, blob, tarn_tables_address(tables, row),
-                                  data->buffer, length, data->check->err);
+        const int ret = tarn_data_reader_read(data->reader, blob, tarn_tables_address(tables, row),
+                                              data->buffer, length, data->check->err);
         if (ret < 0)
             return ret;
         data->check->totals->data_bytes += length;
@@ -168,8 +167,8 @@ int tarn_check_data(const struct tarn_check *check)
     const struct tarn_check_image *image = check->image;
     struct data_check data = {
         .check = check,
-        .reader = tarn_data_reader_new(image->blocking, image->repository,
-                                       &image->bootstrap->tables),
+        .reader =
+            tarn_data_reader_new(image->blocking, image->repository, &image->bootstrap->tables),
         .buffer = malloc(BUFFER_SIZE),
     };
     data.hasher = tarn_content_hasher_new(reread, &data);
@@ -178,7 +177,8 @@ int tarn_check_data(const struct tarn_check *check)
                   : tarn_fail(check->err, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < image->manifest->chain_count && ret == 0; i++)
         ret = check_layer_data(&data, i);
-    for (uint32_t i = image->manifest->chain_count; i < image->manifest->blob_count && ret == 0; i++)
+    for (uint32_t i = image->manifest->chain_count; i < image->manifest->blob_count && ret == 0;
+         i++)
         ret = check_foreign_data(&data, i);
     tarn_data_reader_free(data.reader);
     tarn_content_hasher_free(data.hasher);

@@ -7,13 +7,13 @@
 
 // One run: where it is, its stored bytes, and the data space that was decoded from them so far.
 struct run {
-    uint64_t used;      // when: larger is later; 0: the slot is empty
+    uint64_t used; // when: larger is later; 0: the slot is empty
     uint32_t blob;
     uint32_t first_row;
-    uint32_t end_row;   // behind the last row of the run that the tables know
-    uint32_t next_row;  // the first that is not decoded yet
-    uint64_t address;   // of the first chunk
-    uint64_t offset;    // of the stored bytes in the blob
+    uint32_t end_row;  // behind the last row of the run that the tables know
+    uint32_t next_row; // the first that is not decoded yet
+    uint64_t address;  // of the first chunk
+    uint64_t offset;   // of the stored bytes in the blob
     struct tarn_buf stored;
     struct tarn_buf plain; // from address on
 };
@@ -63,11 +63,10 @@ static int fail_chunk(const struct tarn_data_reader *reader, const struct run *r
 {
     const struct tarn_blob_record blob = tarn_tables_blob(reader->tables, run->blob);
     char text[TARN_DIGEST_TEXT];
-    return tarn_fail(err, -EIO,
-                     "blob %s chunk at data-space address %" PRIu64 " (offset %" PRIu64 "): %s",
-                     tarn_digest_format(&blob.digest, text),
-                     tarn_tables_address(reader->tables, row),
-                     tarn_tables_location(reader->tables, row).offset, why);
+    return tarn_fail(
+        err, -EIO, "blob %s chunk at data-space address %" PRIu64 " (offset %" PRIu64 "): %s",
+        tarn_digest_format(&blob.digest, text), tarn_tables_address(reader->tables, row),
+        tarn_tables_location(reader->tables, row).offset, why);
 }
 
 // --- fetching ------------------------------------------------------------------------------------
@@ -209,8 +208,7 @@ static int find_row(const struct tarn_data_reader *reader, uint32_t blob, uint64
     if (*row != TARN_NONE)
         return 0;
     char text[TARN_DIGEST_TEXT];
-    return tarn_fail(err, -EUCLEAN,
-                     "blob %s: there is no chunk at data-space address %" PRIu64,
+    return tarn_fail(err, -EUCLEAN, "blob %s: there is no chunk at data-space address %" PRIu64,
                      tarn_digest_format(&record.digest, text), address);
 }
 

@@ -9,7 +9,8 @@
 
 enum {
     GZIP_LEVEL = 6,
-    GZIP_WINDOW = 15 + 16, // the largest, with a gzip header, in which zlib writes no time and no name
+    GZIP_WINDOW =
+        15 + 16, // the largest, with a gzip header, in which zlib writes no time and no name
     GZIP_MEMORY = 8,
     OUT_SIZE = 256 << 10,
 };
@@ -19,7 +20,7 @@ struct exporter {
     struct tarn_export_summary *summary;
     struct tarn_repository *destination;
     struct tarn_data_reader *data;
-    json_t *layers;   // descriptors
+    json_t *layers; // descriptors
     json_t *diff_ids;
 };
 
@@ -151,8 +152,7 @@ static int read_metadata(const struct exporter *exporter, uint32_t i,
     return ret;
 }
 
-static int add_layer(const struct exporter *exporter, const struct gzip *gzip,
-                     struct tarn_err *err)
+static int add_layer(const struct exporter *exporter, const struct gzip *gzip, struct tarn_err *err)
 {
     char text[TARN_DIGEST_TEXT];
     json_t *descriptor =
@@ -288,12 +288,12 @@ int tarn_export(const struct tarn_export_source *source, const struct tarn_refer
                          destination->text);
     struct exporter exporter = { .source = source, .summary = summary };
     const struct tarn_repository_options options = { .create = true };
-    int ret = tarn_blocking_open(source->blocking, destination, &options, &exporter.destination,
-                                 err);
+    int ret =
+        tarn_blocking_open(source->blocking, destination, &options, &exporter.destination, err);
     if (ret < 0)
         return ret;
-    exporter.data = tarn_data_reader_new(source->blocking, source->repository,
-                                         &source->bootstrap->tables);
+    exporter.data =
+        tarn_data_reader_new(source->blocking, source->repository, &source->bootstrap->tables);
     exporter.layers = json_array();
     exporter.diff_ids = json_array();
     if (exporter.data && exporter.layers && exporter.diff_ids)

@@ -110,7 +110,8 @@ static int set_attributes(struct tarn_layer_builder *builder, struct tarn_inode 
                           struct tarn_err *err)
 {
     const struct tarn_tar_entry *entry = builder->entry;
-    inode->mode = (inode->mode & S_IFMT) | entry->mode;
+    // Linux has no mode of symbolic links but 0777, whatever an archive says.
+    inode->mode = (inode->mode & S_IFMT) | (S_ISLNK(inode->mode) ? 0777 : entry->mode);
     inode->uid = entry->uid;
     inode->gid = entry->gid;
     inode->mtime = entry->mtime;

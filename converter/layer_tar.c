@@ -277,8 +277,8 @@ int tarn_layer_tar_write(struct tarn_tree *tree, struct tarn_data_reader *data,
         .buffer = malloc(BUFFER_SIZE),
         .err = err,
     };
-    const int ret = tar.writer && tar.early && tar.buffer ? write_all(&tar, root)
-                                                          : out_of_memory(&tar);
+    const int ret =
+        tar.writer && tar.early && tar.buffer ? write_all(&tar, root) : out_of_memory(&tar);
     tarn_tar_writer_free(tar.writer);
     tarn_map_free(tar.early);
     tarn_buf_release(&tar.firsts);

@@ -31,8 +31,8 @@ enum {
 
 struct tarn_tar_writer {
     struct tarn_tar_output output;
-    uint64_t left;    // data bytes of the current entry that are to come
-    unsigned padding; // zeros behind them
+    uint64_t left;           // data bytes of the current entry that are to come
+    unsigned padding;        // zeros behind them
     struct tarn_buf records; // pax, of the current entry
     struct tarn_buf map;     // sparse map, of the current entry
     struct tarn_buf name;    // the path as it is written

@@ -46,8 +46,7 @@ static size_t start_of(const struct tarn_digest *digest, size_t capacity)
     return (size_t)tarn_get_le64(digest->bytes) & (capacity - 1);
 }
 
-static const struct tarn_digest *digest_of(const struct tarn_chunk_index *index,
-                                           struct place place)
+static const struct tarn_digest *digest_of(const struct tarn_chunk_index *index, struct place place)
 {
     return tarn_rows_digest_at(&index->files[place.file - 1]->rows, place.row);
 }

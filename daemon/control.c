@@ -194,6 +194,13 @@ void tarn_client_send(struct tarn_client *client, json_t *message, int descripto
         uv_poll_start(&client->poll, UV_READABLE | UV_WRITABLE, client_ready);
 }
 
+void tarn_client_drop(struct tarn_client *client)
+{
+    client->dead = true;
+    if (!client->closing)
+        uv_poll_start(&client->poll, UV_READABLE | UV_WRITABLE, client_ready);
+}
+
 void *tarn_client_data(const struct tarn_client *client)
 {
     return client->data;
@@ -241,8 +248,7 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
 static int listen_in(int directory, int *fd, struct tarn_err *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock",
-             directory);
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock", directory);
     if (unlinkat(directory, "control.sock", 0) < 0 && errno != ENOENT)
         return tarn_fail_errno(err, -errno, "cannot remove the old control socket");
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

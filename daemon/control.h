@@ -33,6 +33,9 @@ void tarn_control_close(struct tarn_control *control);
 // -1: none).
 void tarn_client_send(struct tarn_client *client, json_t *message, int descriptor);
 
+// Closes the client soon, without an answer.
+void tarn_client_drop(struct tarn_client *client);
+
 // A pointer of the user's for the client; NULL at first.
 void *tarn_client_data(const struct tarn_client *client);
 void tarn_client_set_data(struct tarn_client *client, void *data);

@@ -159,8 +159,7 @@ static int map_written(struct tarn_data_file *file, struct tarn_err *err)
     tarn_autoclose int fd =
         openat(file->directory, "written", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && posix_fallocate(fd, 0, (off_t)file->written_length) == 0) {
-        void *map =
-            mmap(NULL, file->written_length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *map = mmap(NULL, file->written_length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (map != MAP_FAILED) {
             file->written_map = map;
             file->written = map;
@@ -295,8 +294,7 @@ static void set_bit(_Atomic uint64_t *words, uint32_t row)
 
 static void clear_bit(_Atomic uint64_t *words, uint32_t row)
 {
-    atomic_fetch_and_explicit(&words[row / 64], ~(UINT64_C(1) << (row % 64)),
-                              memory_order_release);
+    atomic_fetch_and_explicit(&words[row / 64], ~(UINT64_C(1) << (row % 64)), memory_order_release);
 }
 
 int tarn_data_file_check(struct tarn_data_file *file, uint32_t row, void *scratch)

@@ -69,8 +69,8 @@ ssize_t tarn_socket_receive(int fd, void *data, size_t length, int *descriptor)
 int tarn_socket_connect(int directory, const char *name, int *fd)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    const int n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s",
-                           directory, name);
+    const int n =
+        snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", directory, name);
     if (n < 0 || (size_t)n >= sizeof address.sun_path)
         return -ENAMETOOLONG;
     tarn_autoclose int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -169,8 +169,8 @@ static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
     for (uint32_t b = 0; b < image->bootstrap.tables.blob_count; b++) {
         if (image->files[b] != run->file)
             continue;
-        const uint32_t row = tarn_tables_blob(&image->bootstrap.tables, b).first_row +
-                             run->file_row + index;
+        const uint32_t row =
+            tarn_tables_blob(&image->bootstrap.tables, b).first_row + run->file_row + index;
         waiter->retried = true;
         if (!tarn_fetch_want(run->fetch, image, b, row, TARN_FETCH_CHUNK, waiter))
             return true;
@@ -212,8 +212,8 @@ void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status)
     uint64_t failed = tarn_run_bit(index);
     for (uint32_t i = index + 1; i < run->rows.count; i++) {
         const enum tarn_row_state state = run->items[i].state;
-        const bool open = state == TARN_ROW_QUEUED || state == TARN_ROW_FETCHING ||
-                          state == TARN_ROW_FETCHED;
+        const bool open =
+            state == TARN_ROW_QUEUED || state == TARN_ROW_FETCHING || state == TARN_ROW_FETCHED;
         if (open && tarn_plan_needed(&run->shape, local, tarn_run_bit(i)) & tarn_run_bit(index))
             failed |= tarn_run_bit(i);
     }
@@ -240,8 +240,7 @@ void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
     if (!row->listed) {
         if (fetch->queued_count == fetch->queued_capacity) {
             const size_t capacity = fetch->queued_capacity ? fetch->queued_capacity * 2 : 256;
-            struct tarn_fetch_entry *queued =
-                reallocarray(fetch->queued, capacity, sizeof *queued);
+            struct tarn_fetch_entry *queued = reallocarray(fetch->queued, capacity, sizeof *queued);
             if (!queued) {
                 tarn_run_fail(run, index, -ENOMEM);
                 return;
@@ -254,8 +253,7 @@ void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
         row->listed = true;
     }
     row->state = TARN_ROW_QUEUED;
-    const uint64_t needed =
-        tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
+    const uint64_t needed = tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
     for (uint32_t i = index; i-- > 0;)
         if (needed >> i & 1 && run->items[i].state == TARN_ROW_IDLE)
             tarn_run_start(run, i);
@@ -277,8 +275,7 @@ static void target_done(struct tarn_fetch_waiter *waiter, int status,
         tarn_run_finish(run, index, 0, &mine);
     } else {
         const struct tarn_tables *tables = &run->image->bootstrap.tables;
-        const struct tarn_location location =
-            tarn_tables_location(tables, run->rows.first + index);
+        const struct tarn_location location = tarn_tables_location(tables, run->rows.first + index);
         const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
         const struct tarn_chunk_place place = {
             run->image->files[location.blob],
@@ -312,8 +309,7 @@ void tarn_run_start(struct tarn_fetch_run *run, uint32_t index)
         return;
     struct tarn_chunk_place place;
     if (!row->no_copy &&
-        tarn_store_find(run->fetch->options.store,
-                        tarn_rows_digest_at(&run->file->rows, file_row),
+        tarn_store_find(run->fetch->options.store, tarn_rows_digest_at(&run->file->rows, file_row),
                         tarn_run_length(run, index), run->file, &place) &&
         tarn_run_copy_local(run, index, &place) == 0)
         return;
@@ -336,8 +332,7 @@ static void add_waiter(struct tarn_fetch_row *row, struct tarn_fetch_waiter *wai
 }
 
 bool tarn_fetch_want(struct tarn_fetch *fetch, struct tarn_node_image *image, uint32_t blob,
-                     uint32_t row, enum tarn_fetch_extent extent,
-                     struct tarn_fetch_waiter *waiter)
+                     uint32_t row, enum tarn_fetch_extent extent, struct tarn_fetch_waiter *waiter)
 {
     const uint32_t file_row = row - tarn_tables_blob(&image->bootstrap.tables, blob).first_row;
     const bool local = tarn_data_file_verified(image->files[blob], file_row);
@@ -354,8 +349,8 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, struct tarn_node_image *image, ui
         return local;
     }
     tarn_run_hold(run);
-    const uint32_t index = row - (tarn_tables_blob(&image->bootstrap.tables, blob).first_row +
-                                  run->file_row);
+    const uint32_t index =
+        row - (tarn_tables_blob(&image->bootstrap.tables, blob).first_row + run->file_row);
     if (!local) {
         if (waiter)
             add_waiter(&run->items[index], waiter);

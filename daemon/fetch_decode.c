@@ -79,8 +79,8 @@ static enum tarn_row_result decode_row(struct tarn_fetch_run *run, uint32_t inde
         .prefix = prefix_length ? out - prefix_length : NULL,
         .prefix_length = prefix_length,
     };
-    bool right = load_prefix(run, index) == 0 &&
-                 tarn_decoder_decode(decoder, &chunk, out, length) == 0;
+    bool right =
+        load_prefix(run, index) == 0 && tarn_decoder_decode(decoder, &chunk, out, length) == 0;
     if (right) {
         struct tarn_digest digest;
         tarn_sha256(out, length, &digest);
@@ -93,7 +93,7 @@ static enum tarn_row_result decode_row(struct tarn_fetch_run *run, uint32_t inde
     }
     run->in_buffer |= tarn_run_bit(index);
     return tarn_data_file_put(run->file, run->file_row + index, out) == 0 ? TARN_RESULT_STORED
-                                                                         : TARN_RESULT_MEMORY;
+                                                                          : TARN_RESULT_MEMORY;
 }
 
 static void decoded(struct tarn_post *post);
@@ -152,8 +152,10 @@ static void right_row(struct tarn_fetch_run *run, uint32_t index)
     }
     tarn_count(&run->image->counters.unstored_chunks, 1);
     tarn_count(&fetch->options.total->unstored_chunks, 1);
-    tarn_fetch_log(fetch, "store: cannot write blobs/%s/data; reading on without storing "
-                   "(is the disk full?)", run->file->name);
+    tarn_fetch_log(fetch,
+                   "store: cannot write blobs/%s/data; reading on without storing "
+                   "(is the disk full?)",
+                   run->file->name);
     const struct tarn_chunk_bytes bytes = { run->addresses[index], tarn_run_length(run, index),
                                             row_bytes(run, index) };
     tarn_run_finish(run, index, 0, &bytes);

@@ -40,9 +40,9 @@ struct tarn_fetch_range;
 struct tarn_fetch_row {
     enum tarn_row_state state;
     uint8_t tries;
-    bool listed;    // in fetch->queued
-    bool no_copy;   // a copy could not be written: decode it in memory
-    uint8_t *stored; // owned; FETCHING to DECODING
+    bool listed;                    // in fetch->queued
+    bool no_copy;                   // a copy could not be written: decode it in memory
+    uint8_t *stored;                // owned; FETCHING to DECODING
     struct tarn_fetch_range *range; // FETCHING: which read brings it
     struct tarn_fetch_waiter *first;
     struct tarn_fetch_waiter *last;
@@ -116,7 +116,7 @@ struct tarn_fetch {
     unsigned transfers;
     uint64_t memory;
     struct tarn_fetch_waiter *failed; // to be woken with -ENOMEM at the next flush
-    uint64_t log_second; // lines are limited: a reader may try again at once
+    uint64_t log_second;              // lines are limited: a reader may try again at once
     unsigned log_lines;
 
     pthread_mutex_t lock; // guards decoders

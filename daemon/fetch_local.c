@@ -40,22 +40,23 @@ static void count(const struct local_job *local)
     const bool wrong = local->result == TARN_RESULT_WRONG;
     tarn_count(wrong         ? &image->dropped_chunks
                : local->copy ? &image->copied_chunks
-                             : &image->checked_chunks, 1);
+                             : &image->checked_chunks,
+               1);
     tarn_count(wrong         ? &total->dropped_chunks
                : local->copy ? &total->copied_chunks
-                             : &total->checked_chunks, 1);
+                             : &total->checked_chunks,
+               1);
     if (wrong)
-        tarn_fetch_log(local->run->fetch,
-                       "store: blobs/%s/data: the chunk at %llu is damaged; making it again",
-                       local->place.file->name,
-                       (unsigned long long)tarn_rows_address(&local->place.file->rows,
-                                                             local->place.row));
+        tarn_fetch_log(
+            local->run->fetch,
+            "store: blobs/%s/data: the chunk at %llu is damaged; making it again",
+            local->place.file->name,
+            (unsigned long long)tarn_rows_address(&local->place.file->rows, local->place.row));
 }
 
 static void local_done(struct tarn_post *post)
 {
-    struct local_job *local =
-        (struct local_job *)((char *)post - offsetof(struct local_job, post));
+    struct local_job *local = (struct local_job *)((char *)post - offsetof(struct local_job, post));
     struct tarn_fetch_run *run = local->run;
     struct tarn_fetch_row *row = &run->items[local->index];
     count(local);
@@ -63,8 +64,7 @@ static void local_done(struct tarn_post *post)
         tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + local->index);
     if (local->result == TARN_RESULT_STORED) {
         tarn_run_finish(run, local->index, 0, NULL);
-    } else if (local->result == TARN_RESULT_MEMORY &&
-               location.kind == TARN_LOCATION_REFERENCE) {
+    } else if (local->result == TARN_RESULT_MEMORY && location.kind == TARN_LOCATION_REFERENCE) {
         const struct tarn_chunk_bytes bytes = { run->addresses[local->index],
                                                 tarn_run_length(run, local->index), local->bytes };
         tarn_run_finish(run, local->index, 0, &bytes);
@@ -79,8 +79,8 @@ static void local_done(struct tarn_post *post)
     free(local);
 }
 
-static int submit(struct tarn_fetch_run *run, uint32_t index,
-                  const struct tarn_chunk_place *place, bool copy)
+static int submit(struct tarn_fetch_run *run, uint32_t index, const struct tarn_chunk_place *place,
+                  bool copy)
 {
     struct local_job *local = malloc(sizeof *local);
     if (!local)

@@ -164,7 +164,8 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     const struct tarn_fetch_run *first = queued[0].entry.run;
     size_t same = 0;
     for (; same < count && queued[same].entry.run->image == first->image &&
-           queued[same].entry.run->blob == first->blob; same++)
+           queued[same].entry.run->blob == first->blob;
+         same++)
         places[same] = queued[same].place;
     const size_t n = tarn_plan_range(places, same, TARN_FETCH_RANGE_LIMIT);
     struct tarn_fetch_range *range = calloc(1, sizeof *range + n * sizeof range->items[0]);

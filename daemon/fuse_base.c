@@ -11,9 +11,8 @@ static const struct tarn_connection *connection_of(fuse_req_t req)
 
 static void fill_directory(const struct tarn_server *server, fuse_ino_t ino, struct stat *st)
 {
-    const struct timespec changed = ino == TARN_NODE_ROOT
-                                        ? server->started
-                                        : tarn_slots_changed(server->options.slots);
+    const struct timespec changed =
+        ino == TARN_NODE_ROOT ? server->started : tarn_slots_changed(server->options.slots);
     *st = (struct stat){
         .st_ino = ino,
         .st_mode = S_IFDIR | 0700,

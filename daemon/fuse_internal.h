@@ -23,8 +23,8 @@ struct tarn_server {
     pthread_key_t buffers; // each thread's struct tarn_thread_buffers
     struct timespec started;
 
-    int epoll;    // of the slots' own connections; -1 until there is one
-    int stop;     // an eventfd that ends those threads
+    int epoll;             // of the slots' own connections; -1 until there is one
+    int stop;              // an eventfd that ends those threads
     pthread_t threads[16]; // that serve them
     unsigned thread_count;
 
@@ -40,8 +40,8 @@ struct tarn_connection {
     bool own_threads;
     pthread_t threads[16]; // with own_threads
     unsigned thread_count;
-    _Atomic unsigned serving;   // threads that still serve it, and the epoll set
-    _Atomic uint64_t pending;   // reads that wait
+    _Atomic unsigned serving; // threads that still serve it, and the epoll set
+    _Atomic uint64_t pending; // reads that wait
     _Atomic bool over;
     struct tarn_post ended;
     uv_timer_t drain; // waits for pending reads
@@ -64,12 +64,12 @@ struct tarn_fuse_node {
 bool tarn_fuse_node_in_base(const struct tarn_connection *connection, fuse_ino_t ino);
 // 0, with a reference to the slot; -ESTALE no such slot; -EUCLEAN.
 int tarn_fuse_node_get(const struct tarn_connection *connection, fuse_ino_t ino,
-                  struct tarn_fuse_node *node) tarn_must_check;
+                       struct tarn_fuse_node *node) tarn_must_check;
 // The entry of a node, as lookup and readdirplus give it.
 int tarn_fuse_node_entry(const struct tarn_connection *connection, const struct tarn_slot *slot,
-                    uint64_t nid, struct fuse_entry_param *entry) tarn_must_check;
+                         uint64_t nid, struct fuse_entry_param *entry) tarn_must_check;
 ino_t tarn_fuse_node_ino(const struct tarn_connection *connection, const struct tarn_slot *slot,
-                    uint64_t nid);
+                         uint64_t nid);
 
 // fuse_base.c: requests about the base.
 void tarn_base_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

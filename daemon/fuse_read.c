@@ -61,7 +61,7 @@ static int map_piece(const struct tarn_read_source *source, uint64_t offset, uin
     }
     piece->file = image->files[piece->blob];
     return tarn_range_ok(piece->address, piece->length, piece->file->rows.data_length) ? 0
-                                                                                      : -EUCLEAN;
+                                                                                       : -EUCLEAN;
 }
 
 static uint64_t source_size(const struct tarn_read_source *source)
@@ -255,7 +255,7 @@ static void woken(struct tarn_fetch_waiter *waiter, int status,
 // Wants all chunks of the piece, with what a sequential reader will want next. Queues the read on the
 // first that is missing, unless it is queued already; returns whether it is, or -EUCLEAN.
 static int want_piece(struct pending_read *read, const struct tarn_read_source *source,
-                       const struct piece *piece, bool queued)
+                      const struct piece *piece, bool queued)
 {
     struct tarn_node_image *image = read->slot->image;
     struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
@@ -263,8 +263,8 @@ static int want_piece(struct pending_read *read, const struct tarn_read_source *
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
     uint64_t ahead = 0;
     if (!read->started)
-        ahead = tarn_cursors_note(&image->cursors,
-                                  (uint64_t)piece->blob << 44 | piece->address, piece->length);
+        ahead = tarn_cursors_note(&image->cursors, (uint64_t)piece->blob << 44 | piece->address,
+                                  piece->length);
     const bool small = source_size(source) <= SMALL_FILE;
     const enum tarn_fetch_extent extent = small || ahead > 0 ? TARN_FETCH_RUN : TARN_FETCH_CHUNK;
     uint32_t row = tarn_tables_find(tables, &blob, piece->address);
@@ -273,8 +273,7 @@ static int want_piece(struct pending_read *read, const struct tarn_read_source *
     for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
         if (!queued)
             read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
-        if (!tarn_fetch_want(fetch, image, piece->blob, row, extent,
-                             queued ? NULL : &read->waiter))
+        if (!tarn_fetch_want(fetch, image, piece->blob, row, extent, queued ? NULL : &read->waiter))
             queued = true;
     }
     if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
@@ -394,8 +393,7 @@ void tarn_read_blob(fuse_req_t req, uint32_t number, size_t size, off_t offset)
 {
     struct tarn_connection *connection = fuse_req_userdata(req);
     struct tarn_slots *slots = connection->server->options.slots;
-    const struct tarn_data_file *file =
-        tarn_store_file(connection->server->options.store, number);
+    const struct tarn_data_file *file = tarn_store_file(connection->server->options.store, number);
     struct tarn_slot *slot;
     uint32_t next = 1;
     while (file && (slot = tarn_slots_next(slots, next))) {

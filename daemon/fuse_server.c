@@ -10,8 +10,7 @@
 
 enum { THREADS_MAX = 16, DRAIN_MS = 20 };
 
-struct tarn_server *tarn_server_new(const struct tarn_server_options *options,
-                                    struct tarn_err *err)
+struct tarn_server *tarn_server_new(const struct tarn_server_options *options, struct tarn_err *err)
 {
     struct tarn_server *server = calloc(1, sizeof *server);
     if (!server) {
@@ -195,8 +194,8 @@ static int start_slot_threads(struct tarn_server *server, struct tarn_err *err)
         epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop, &event) < 0)
         return tarn_fail_errno(err, -errno, "cannot make an epoll set");
     while (server->thread_count < server->options.threads) {
-        const int ret = pthread_create(&server->threads[server->thread_count], NULL, serve_slots,
-                                       server);
+        const int ret =
+            pthread_create(&server->threads[server->thread_count], NULL, serve_slots, server);
         if (ret != 0)
             return tarn_fail_errno(err, -ret, "cannot start a thread");
         server->thread_count++;
@@ -243,8 +242,8 @@ static int open_session(struct tarn_connection *connection, int fd, struct tarn_
     char name[] = "tarnd";
     char *argv[] = { name, NULL };
     struct fuse_args args = FUSE_ARGS_INIT(1, argv);
-    connection->session = fuse_session_new(&args, &tarn_fuse_operations,
-                                           sizeof tarn_fuse_operations, connection);
+    connection->session =
+        fuse_session_new(&args, &tarn_fuse_operations, sizeof tarn_fuse_operations, connection);
     fuse_opt_free_args(&args);
     if (!connection->session) {
         close(fd);
@@ -304,7 +303,12 @@ void tarn_connection_forget_slot(struct tarn_connection *connection, uint32_t nu
 void tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
                                const char *name, size_t length)
 {
-    if (fuse_lowlevel_notify_inval_entry(connection->session, directory, name, length) < 0)
+    char terminated[TARN_NAME_MAX + 1]; // the library sends the byte behind the name too
+    if (length > TARN_NAME_MAX)
+        return;
+    memcpy(terminated, name, length);
+    terminated[length] = '\0';
+    if (fuse_lowlevel_notify_inval_entry(connection->session, directory, terminated, length) < 0)
         return; // not known: all the better
 }
 

@@ -14,7 +14,7 @@ struct tarn_server;
 struct tarn_connection;
 
 struct tarn_server_options {
-    struct tarn_store *store;      // all borrowed
+    struct tarn_store *store; // all borrowed
     struct tarn_slots *slots;
     struct tarn_fetch *fetch;
     struct tarn_pool *pool;

@@ -19,10 +19,10 @@ bool tarn_fuse_node_in_base(const struct tarn_connection *connection, fuse_ino_t
 }
 
 int tarn_fuse_node_get(const struct tarn_connection *connection, fuse_ino_t ino,
-                  struct tarn_fuse_node *node)
+                       struct tarn_fuse_node *node)
 {
-    const uint32_t number = connection->slot ? connection->slot->number
-                                             : (uint32_t)(ino >> TARN_NID_BITS);
+    const uint32_t number =
+        connection->slot ? connection->slot->number : (uint32_t)(ino >> TARN_NID_BITS);
     node->slot = tarn_slots_get(connection->server->options.slots, number);
     if (!node->slot)
         return -ESTALE;
@@ -43,7 +43,7 @@ static fuse_ino_t node_id(const struct tarn_connection *connection, const struct
 }
 
 ino_t tarn_fuse_node_ino(const struct tarn_connection *connection, const struct tarn_slot *slot,
-                    uint64_t nid)
+                         uint64_t nid)
 {
     return connection->slot || slot->ino32 ? nid : (uint64_t)slot->number << TARN_NID_BITS | nid;
 }
@@ -69,7 +69,7 @@ static void fill_stat(const struct tarn_connection *connection, const struct tar
 }
 
 int tarn_fuse_node_entry(const struct tarn_connection *connection, const struct tarn_slot *slot,
-                    uint64_t nid, struct fuse_entry_param *entry)
+                         uint64_t nid, struct fuse_entry_param *entry)
 {
     struct tarn_erofs_inode inode;
     const int ret = tarn_erofs_inode(&slot->image->bootstrap.erofs, nid, &inode);
@@ -105,8 +105,8 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     else if (length > TARN_NAME_MAX)
         ret = -ENAMETOOLONG; // the kernel lets longer ones through
     else
-        ret = tarn_erofs_lookup(&node.slot->image->bootstrap.erofs, &node.inode, name, length,
-                                &nid);
+        ret =
+            tarn_erofs_lookup(&node.slot->image->bootstrap.erofs, &node.inode, name, length, &nid);
     if (ret == 0)
         ret = tarn_fuse_node_entry(connection, node.slot, nid, &entry);
     // An entry without a node is a negative one, which may be kept too.
@@ -244,9 +244,8 @@ static void list_directory(fuse_req_t req, fuse_ino_t ino, const struct tarn_bas
         fuse_reply_err(req, -ret);
         return;
     }
-    const ssize_t used = S_ISDIR(node.inode.mode)
-                             ? list(req, &node, &listing, (char *)buffers->data)
-                             : -ENOTDIR;
+    const ssize_t used =
+        S_ISDIR(node.inode.mode) ? list(req, &node, &listing, (char *)buffers->data) : -ENOTDIR;
     if (used < 0)
         fuse_reply_err(req, (int)-used);
     else
@@ -304,8 +303,8 @@ static int seek(const struct tarn_fuse_node *node, uint64_t *offset, bool data)
         return -EINVAL;
     while (*offset < node->inode.size) {
         struct tarn_erofs_extent extent;
-        const int ret = tarn_erofs_map(&node->slot->image->bootstrap.erofs, &node->inode, *offset,
-                                       &extent);
+        const int ret =
+            tarn_erofs_map(&node->slot->image->bootstrap.erofs, &node->inode, *offset, &extent);
         if (ret < 0)
             return ret;
         if ((extent.slot != 0) == data)
@@ -400,8 +399,8 @@ static int list_names(const struct tarn_fuse_node *node, bool trusted, struct ta
     uint32_t cursor = 0;
     for (;;) {
         struct tarn_erofs_xattr xattr;
-        int ret = tarn_erofs_xattr(&node->slot->image->bootstrap.erofs, &node->inode, &cursor,
-                                   &xattr);
+        int ret =
+            tarn_erofs_xattr(&node->slot->image->bootstrap.erofs, &node->inode, &cursor, &xattr);
         if (ret <= 0)
             return ret;
         const char *prefix = tarn_erofs_xattr_prefix(xattr.index);
@@ -454,9 +453,9 @@ static void init(void *userdata, struct fuse_conn_info *info)
 {
     (void)userdata;
     // Without EXPORT_SUPPORT, so that a file handle from inside one image finds nothing of another.
-    info->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO |
-                              FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-                              FUSE_CAP_SPLICE_MOVE | FUSE_CAP_EXPORT_SUPPORT);
+    info->want &=
+        ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
+                    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_EXPORT_SUPPORT);
     set_if(info, FUSE_CAP_ASYNC_READ);
     set_if(info, FUSE_CAP_PARALLEL_DIROPS);
     set_if(info, FUSE_CAP_READDIRPLUS);

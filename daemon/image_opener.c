@@ -11,7 +11,7 @@ struct tarn_opener {
 };
 
 enum { CONFIG_LIMIT = 8 << 20 };
-#define LAYER_LIMIT (UINT64_C(1) << 30)     // of the compressed bootstrap
+#define LAYER_LIMIT (UINT64_C(1) << 30) // of the compressed bootstrap
 #define BOOTSTRAP_LIMIT (UINT64_C(4) << 30)
 
 // One image being opened. Each step ends by starting the next or by finish().
@@ -36,14 +36,13 @@ struct opening {
     bool waiting;
 
     uv_work_t work;
-    int status; // of the work
+    int status;   // of the work
     bool missing; // the work found no bootstrap in the store
     struct tarn_err err;
     struct tarn_node_image *image;
 };
 
-struct tarn_opener *tarn_opener_new(const struct tarn_opener_options *options,
-                                    struct tarn_err *err)
+struct tarn_opener *tarn_opener_new(const struct tarn_opener_options *options, struct tarn_err *err)
 {
     struct tarn_opener *opener = calloc(1, sizeof *opener);
     if (opener)
@@ -303,8 +302,8 @@ static void got_config(void *context, int status, const struct tarn_err *err)
         return;
     }
     const char *architecture = tarn_json_string(config, "architecture");
-    opening->narrow = architecture &&
-                      (strcmp(architecture, "386") == 0 || strcmp(architecture, "arm") == 0);
+    opening->narrow =
+        architecture && (strcmp(architecture, "386") == 0 || strcmp(architecture, "arm") == 0);
     open_bootstrap(opening);
 }
 

@@ -11,7 +11,7 @@
 struct tarn_opener;
 
 struct tarn_opener_options {
-    uv_loop_t *loop;          // all borrowed
+    uv_loop_t *loop; // all borrowed
     struct tarn_store *store;
     struct tarn_slots *slots; // where open images are found
 };

@@ -91,8 +91,8 @@ static int attach(const struct mounter *mounter, uint32_t slot, struct tarn_moun
     const int length = snprintf(path, sizeof path, "%s/images/%u", mounter->base, slot);
     if (length < 0 || (size_t)length >= sizeof path)
         return fail(reply, -ENAMETOOLONG, "cannot clone the mount");
-    tarn_autoclose int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path,
-                                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    tarn_autoclose int fd =
+        (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
         return fail(reply, -errno, "cannot clone the mount");
     struct mount_attr attributes = { .propagation = MS_PRIVATE };

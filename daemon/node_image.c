@@ -97,8 +97,8 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
     opened->name = strdup(source->name);
     int ret = opened->name ? 0 : tarn_fail(err, -ENOMEM, "out of memory");
     if (ret == 0)
-        ret = tarn_bootstrap_open(opened->bytes.data, opened->bytes.length, &opened->bootstrap,
-                                  err);
+        ret =
+            tarn_bootstrap_open(opened->bytes.data, opened->bytes.length, &opened->bootstrap, err);
     if (ret == 0)
         ret = check_runs(&opened->bootstrap, err);
     if (ret == 0)

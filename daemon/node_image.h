@@ -12,10 +12,10 @@
 #include "registry/tarn_manifest.h"
 
 struct tarn_node_image {
-    char *name; // as the first mount named it, for messages
+    char *name;                // as the first mount named it, for messages
     struct tarn_digest digest; // of the bootstrap
     struct tarn_bootstrap bootstrap;
-    struct tarn_data_file **files; // for each blob; borrowed from the store
+    struct tarn_data_file **files;      // for each blob; borrowed from the store
     struct tarn_repository *repository; // owned; used on the loop's thread only
     struct tarn_counters counters;
     struct tarn_cursors cursors; // of its readers; the loop's thread only

@@ -8,7 +8,7 @@ struct tarn_slots {
     struct tarn_loop_queue *queue;
     void (*ended)(void *context);
     void *context;
-    pthread_rwlock_t lock; // guards the rest, and state and lookups of the slots
+    pthread_rwlock_t lock;    // guards the rest, and state and lookups of the slots
     struct tarn_slot **items; // by number; NULL: never used or freed
     uint32_t length;
     uint32_t capacity;
@@ -118,8 +118,7 @@ struct tarn_slot *tarn_slots_get(struct tarn_slots *slots, uint32_t number)
 // On the loop: nobody can find the slot any more.
 static void free_slot(struct tarn_post *post)
 {
-    struct tarn_slot *slot =
-        (struct tarn_slot *)((char *)post - offsetof(struct tarn_slot, ended));
+    struct tarn_slot *slot = (struct tarn_slot *)((char *)post - offsetof(struct tarn_slot, ended));
     struct tarn_slots *slots = slot->slots;
     tarn_node_image_unref(slot->image);
     free(slot->directory);

@@ -144,8 +144,8 @@ static int choose_name(const struct tarn_store *store, const struct tarn_rows *r
 {
     tarn_digest_format_hex(&rows->blob, name);
     const struct tarn_data_file *plain = find_name(store, name);
-    const bool whole = rows->count > 0 &&
-                       tarn_rows_address(rows, rows->count - 1) == rows->data_length;
+    const bool whole =
+        rows->count > 0 && tarn_rows_address(rows, rows->count - 1) == rows->data_length;
     if (plain ? tarn_data_file_same(plain, rows) : whole)
         return 0;
     struct tarn_digest digest;
@@ -169,8 +169,10 @@ static int attach(struct tarn_store *store, const struct tarn_rows *rows,
     if (*file && tarn_data_file_same(*file, rows))
         return 0;
     if (*file)
-        return tarn_fail(err, -EUCLEAN, "store: blobs/%s/table is not the one of its name; "
-                         "stop tarnd and remove that directory", name);
+        return tarn_fail(err, -EUCLEAN,
+                         "store: blobs/%s/table is not the one of its name; "
+                         "stop tarnd and remove that directory",
+                         name);
     ret = tarn_data_file_create(store->blobs, name, rows, file, err);
     if (ret < 0)
         return ret;
@@ -221,8 +223,8 @@ int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return tarn_fail_errno(err, -errno, "store: cannot open bootstraps/%s", hex);
-    void *map = st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0)
-                               : MAP_FAILED;
+    void *map =
+        st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     if (map != MAP_FAILED) {
         struct tarn_digest found;
         tarn_sha256(map, (size_t)st.st_size, &found);
@@ -233,8 +235,10 @@ int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest
         }
         munmap(map, (size_t)st.st_size);
     }
-    tarn_log(TARN_LOG_WARNING, "store: bootstraps/%s has other bytes than its name says; "
-             "removing it", hex);
+    tarn_log(TARN_LOG_WARNING,
+             "store: bootstraps/%s has other bytes than its name says; "
+             "removing it",
+             hex);
     unlinkat(store->bootstraps, hex, 0);
     return tarn_fail(err, -ENOENT, "store: bootstraps/%s was damaged", hex);
 }

@@ -33,8 +33,7 @@ struct tarn_store_bytes {
 };
 // -ENOENT if it is not there, or is there with a wrong digest (it is removed then). Blocks.
 int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
-                              struct tarn_store_bytes *bytes,
-                              struct tarn_err *err) tarn_must_check;
+                              struct tarn_store_bytes *bytes, struct tarn_err *err) tarn_must_check;
 // The caller has checked that the bytes have this digest. Blocks.
 int tarn_store_save_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
                               const void *data, size_t length,

@@ -120,8 +120,9 @@ static int serve(const struct arguments *arguments, struct tarn_err *err)
     if (!root)
         return tarn_fail_errno(err, -errno, "%s", named);
     tarn_autoclose int run = -1;
-    struct tarn_worker_options options = { .root = root, .lock = -1, .mounter = -1,
-                                           .idle_seconds = arguments->idle };
+    struct tarn_worker_options options = {
+        .root = root, .lock = -1, .mounter = -1, .idle_seconds = arguments->idle
+    };
     ret = open_run(root, &run, err);
     if (ret == 0)
         ret = lock_root(run, &options.lock, err);

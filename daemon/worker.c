@@ -17,8 +17,7 @@ static unsigned clamp_processors(unsigned low, unsigned high)
 
 // --- the mounter ---------------------------------------------------------------------------------------
 
-int tarn_worker_ask_mounter(struct tarn_worker *worker,
-                            const struct tarn_mounter_request *request,
+int tarn_worker_ask_mounter(struct tarn_worker *worker, const struct tarn_mounter_request *request,
                             struct tarn_mounter_wait *wait, struct tarn_err *err)
 {
     const int ret = tarn_mounter_send(worker->options.mounter, request, err);

@@ -7,10 +7,10 @@
 #include "base/err.h"
 
 struct tarn_worker_options {
-    const char *root;      // real absolute path of the daemon's root, which exists; borrowed
-    int run_directory;     // <root>/run; borrowed
-    int lock;              // on <root>/run/lock; taken over, closed when another daemon may start
-    int mounter;           // the mounter's socket, taken over; -1 without root: a connection a mount
+    const char *root;  // real absolute path of the daemon's root, which exists; borrowed
+    int run_directory; // <root>/run; borrowed
+    int lock;          // on <root>/run/lock; taken over, closed when another daemon may start
+    int mounter;       // the mounter's socket, taken over; -1 without root: a connection a mount
     unsigned idle_seconds; // without mounts, then it ends
 };
 

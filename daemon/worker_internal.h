@@ -43,7 +43,7 @@ struct tarn_worker {
     unsigned major;                     // of its st_dev
     unsigned minor;
     bool readahead_set;
-    bool used; // a client has asked for something
+    bool used;              // a client has asked for something
     uv_poll_t mounter_poll; // root
     struct tarn_mounter_wait *mounter_first;
     struct tarn_mounter_wait *mounter_last;
@@ -67,8 +67,7 @@ json_t *tarn_worker_stats(struct tarn_worker *worker);
 
 // worker.c
 // Asks the mounter; answered() comes once, later, from the loop. -errno: it does not.
-int tarn_worker_ask_mounter(struct tarn_worker *worker,
-                            const struct tarn_mounter_request *request,
+int tarn_worker_ask_mounter(struct tarn_worker *worker, const struct tarn_mounter_request *request,
                             struct tarn_mounter_wait *wait, struct tarn_err *err) tarn_must_check;
 // Something ended: a slot, a session. Starts or stops the idle timer, or ends the daemon.
 void tarn_worker_settle(struct tarn_worker *worker);

@@ -31,17 +31,13 @@ static json_t *slot_json(struct tarn_worker *worker, const struct tarn_slot *slo
 {
     static const char *const states[] = { "attaching", "mounted", "detached" };
     const enum tarn_slot_state state = tarn_slots_state(worker->slots, slot);
-    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o, s:o, s:o}",
-                     "slot", number(slot->number),
-                     "directory", text_json(slot->directory),
-                     "image", text_json(slot->image->name),
-                     "bootstrap", digest_json(&slot->image->digest),
-                     "state", states[state],
-                     "since", number((uint64_t)slot->since),
-                     "ino32", (int)slot->ino32,
-                     "tree", digest_json(&slot->image->bootstrap.tree_digest),
-                     "reads", number(atomic_load(&slot->reads)),
-                     "read_bytes", number(atomic_load(&slot->read_bytes)));
+    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o, s:o, s:o}", "slot",
+                     number(slot->number), "directory", text_json(slot->directory), "image",
+                     text_json(slot->image->name), "bootstrap", digest_json(&slot->image->digest),
+                     "state", states[state], "since", number((uint64_t)slot->since), "ino32",
+                     (int)slot->ino32, "tree", digest_json(&slot->image->bootstrap.tree_digest),
+                     "reads", number(atomic_load(&slot->reads)), "read_bytes",
+                     number(atomic_load(&slot->read_bytes)));
 }
 
 static json_t *slots_json(struct tarn_worker *worker)
@@ -68,20 +64,19 @@ json_t *tarn_worker_ps(struct tarn_worker *worker)
 
 static json_t *counters_json(const struct tarn_counters *counters)
 {
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "reads", number(atomic_load(&counters->reads)),
-        "read_bytes", number(atomic_load(&counters->read_bytes)),
-        "read_waits", number(atomic_load(&counters->read_waits)),
-        "read_errors", number(atomic_load(&counters->read_errors)),
-        "ranges", number(atomic_load(&counters->ranges)),
-        "fetched_bytes", number(atomic_load(&counters->fetched_bytes)),
-        "decoded_chunks", number(atomic_load(&counters->decoded_chunks)),
-        "copied_chunks", number(atomic_load(&counters->copied_chunks)),
-        "checked_chunks", number(atomic_load(&counters->checked_chunks)),
-        "dropped_chunks", number(atomic_load(&counters->dropped_chunks)),
-        "digest_errors", number(atomic_load(&counters->digest_errors)),
-        "unstored_chunks", number(atomic_load(&counters->unstored_chunks)));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "reads",
+                     number(atomic_load(&counters->reads)), "read_bytes",
+                     number(atomic_load(&counters->read_bytes)), "read_waits",
+                     number(atomic_load(&counters->read_waits)), "read_errors",
+                     number(atomic_load(&counters->read_errors)), "ranges",
+                     number(atomic_load(&counters->ranges)), "fetched_bytes",
+                     number(atomic_load(&counters->fetched_bytes)), "decoded_chunks",
+                     number(atomic_load(&counters->decoded_chunks)), "copied_chunks",
+                     number(atomic_load(&counters->copied_chunks)), "checked_chunks",
+                     number(atomic_load(&counters->checked_chunks)), "dropped_chunks",
+                     number(atomic_load(&counters->dropped_chunks)), "digest_errors",
+                     number(atomic_load(&counters->digest_errors)), "unstored_chunks",
+                     number(atomic_load(&counters->unstored_chunks)));
 }
 
 // Whether no mount before this one has the same image.
@@ -111,10 +106,10 @@ static json_t *images_json(struct tarn_worker *worker)
         next = slot->number + 1;
         const struct tarn_node_image *image = slot->image;
         if (first_of_image(worker, slot))
-            json_array_append_new(list, json_pack("{s:o, s:o, s:o}",
-                                                  "image", text_json(image->name),
-                                                  "bootstrap", digest_json(&image->digest),
-                                                  "counters", counters_json(&image->counters)));
+            json_array_append_new(list,
+                                  json_pack("{s:o, s:o, s:o}", "image", text_json(image->name),
+                                            "bootstrap", digest_json(&image->digest), "counters",
+                                            counters_json(&image->counters)));
         tarn_slot_put(slot);
     }
     return list;

@@ -92,8 +92,7 @@ static void set_readahead(struct tarn_worker *worker)
         return;
     worker->readahead_set = true;
     char path[64];
-    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", worker->major,
-             worker->minor);
+    snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", worker->major, worker->minor);
     const int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0 || dprintf(fd, "%d", READAHEAD_KB) < 0)
         tarn_log(TARN_LOG_WARNING, "cannot set readahead in %s; sequential reads will be slower",
@@ -135,7 +134,8 @@ static void image_opened(void *context, int status, const struct tarn_opened *op
     int ret = session->client ? 0 : -ECANCELED;
     const uint64_t last = opened->image->bootstrap.erofs.length / TARN_EROFS_NID_SIZE;
     if (last > (ino32 ? UINT32_MAX : TARN_NID_MASK))
-        ret = tarn_fail(&fault, -EFBIG, "its metadata is too large for the inode numbers asked for");
+        ret =
+            tarn_fail(&fault, -EFBIG, "its metadata is too large for the inode numbers asked for");
     const struct tarn_slot *slot =
         ret < 0 ? NULL : tarn_slots_add(worker->slots, opened->image, session->directory, ino32);
     tarn_node_image_unref(opened->image);
@@ -147,9 +147,9 @@ static void image_opened(void *context, int status, const struct tarn_opened *op
     }
     session->slot = slot->number;
     if (!worker->watch) {
-        tarn_client_send(session->client,
-                         json_pack("{s:s, s:I}", "state", "fuse", "slot",
-                                   (json_int_t)session->slot), -1);
+        tarn_client_send(
+            session->client,
+            json_pack("{s:s, s:I}", "state", "fuse", "slot", (json_int_t)session->slot), -1);
         return;
     }
     const struct tarn_mounter_request request = { TARN_MOUNTER_ATTACH, session->slot };
@@ -202,8 +202,8 @@ static void mounted(struct tarn_session *session)
 {
     tarn_slots_set_live(session->worker->slots, session->slot);
     tarn_client_send(session->client,
-                     json_pack("{s:s, s:I}", "state", "mounted", "slot",
-                               (json_int_t)session->slot), -1);
+                     json_pack("{s:s, s:I}", "state", "mounted", "slot", (json_int_t)session->slot),
+                     -1);
     end_session(session);
 }
 
@@ -295,6 +295,10 @@ void tarn_worker_message(void *context, struct tarn_client *client, const json_t
     struct tarn_session *session = tarn_client_data(client);
     const char *op = tarn_json_string(message, "op");
     worker->used = true;
+    if (worker->state == TARN_WORKER_ENDING && !session) {
+        tarn_client_drop(client); // it will find the next daemon
+        return;
+    }
     if (!op)
         op = "";
     if (session) {

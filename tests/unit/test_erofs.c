@@ -433,6 +433,7 @@ static void test_refusals(void **state)
     inode->mtime_ns = 0;
     sample->plan.device_count = 16375;
     expect_refusal(sample, "16375 devices are too many");
+    sample->plan.device_count = 1;
     inode->mode = S_IFDIR;
     tarn_sample_link(sample, root, "y", inode);
     expect_refusal(sample, "/y: a directory with two names");
