@@ -1,152 +1,228 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a conversion leaves at the destination: the original for everybody else, Tarn's entry behind it,
-and nothing half-done, however it ends."""
+"""What a conversion leaves at its destination: the original for everyone else, nothing half done."""
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import corner_cases
 import environment
+import images
+import model
+import mounts
 import oci_layout
 import pytest
+import random_layers
+import trees
+from reader import check
+from reader.image import Image
 from tars import Tar
 
-TARN = "application/vnd.tarn.image.v1"
 
-
-@pytest.fixture
-def source(tmp_path):
-    """Two layers, the upper one with enough data to be interrupted in."""
-    lower, upper = Tar(), Tar()
-    lower.add(b"etc/one", data=b"one\n")
-    for i in range(12):
-        upper.add(b"big/%d" % i, data=corner_cases.noise(4 << 20, i))
-    oci_layout.LayoutBuilder(tmp_path / "source").image([lower, upper])
-    return f"oci:{tmp_path}/source:latest"
-
-
-def index(directory):
-    return json.loads((directory / "index.json").read_text())["manifests"]
-
-
-def tagged(directory):
-    return [e for e in index(directory) if oci_layout.REF_NAME in e.get("annotations", {})]
-
-
-def check_blobs(directory):
-    """Every file under a digest's name has that digest, and there are no others."""
-    for name in os.listdir(directory / "blobs" / "sha256"):
-        data = (directory / "blobs" / "sha256" / name).read_bytes()
-        assert hashlib.sha256(data).hexdigest() == name
-
-
-def skopeo(*words):
-    done = subprocess.run(["skopeo", *words], capture_output=True, check=True)
+def run(*words):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout
 
 
-def test_others_get_the_original(tarn, source, tmp_path):
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A source that takes a while: three layers, 60 MB that do not compress."""
+    directory = tmp_path_factory.mktemp("large")
+    layers, rng = [], random.Random(1)
+    for number in range(3):
+        tar = Tar()
+        for i in range(20):
+            tar.add(b"%d/%d" % (number, i), data=rng.randbytes(1 << 20))
+        layers.append(tar)
+    oci_layout.LayoutBuilder(directory / "source").image(layers, compression="")
+    return f"oci:{directory}/source:latest"
+
+
+def assert_clean(layout, tags=()):
+    """No tag but these, no file that is not what its name says, no temporary file."""
+    assert {t for t in oci_layout.tags(layout) if t and not t.startswith("tarn-layer-")} == set(tags)
+    assert_no_half_blob(layout)
+    names = {str(p.relative_to(layout)) for p in Path(layout).rglob("*") if p.is_file()}
+    odd = {n for n in names if not n.startswith("blobs/sha256/")} - {"oci-layout", "index.json"}
+    assert not odd, f"left behind: {odd}"
+
+
+def assert_no_half_blob(layout):
+    for path in Path(layout).glob("blobs/sha256/*"):
+        if len(path.name) == 64:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name, f"half blob {path}"
+
+
+def test_others_still_get_the_original(tarn, tmp_path):
+    layers = corner_cases.layers(old="0.0")
+    original = oci_layout.LayoutBuilder(tmp_path / "source").image(layers)
+    tarn("convert", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:latest")
+    for tool_name in (f"oci:{tmp_path}/out:latest", f"oci:{tmp_path}/source:latest"):
+        raw = run("skopeo", "inspect", "--raw", tool_name)
+        assert oci_layout.sha256(raw.encode()) == original["digest"]
+    run("skopeo", "copy", f"oci:{tmp_path}/out:latest", f"oci:{tmp_path}/copy:latest")
+    assert oci_layout.tags(tmp_path / "copy")["latest"]["digest"] == original["digest"]
+    facts = json.loads(run("skopeo", "inspect", f"oci:{tmp_path}/out:latest"))
+    assert len(facts["Layers"]) == len(layers)
+    one = images.unpack_by_umoci(tmp_path / "source", "latest", tmp_path)
+    two = images.unpack_by_umoci(tmp_path / "out", "latest", tmp_path)
+    implicit = {path for path, (fields, _) in corner_cases.UMOCI.items() if fields == {"mtime"}}
+    for path in implicit:  # the time of the unpacking
+        one[path], two[path] = one[path].but(mtime=0), two[path].but(mtime=0)
+    trees.assert_same(one, two)
+
+
+def test_entries_of_the_index(tarn, tmp_path):
+    original = oci_layout.LayoutBuilder(tmp_path / "source").image(random_layers.layers(1))
+    tarn("convert", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
+    entries = json.loads((tmp_path / "out" / "index.json").read_bytes())["manifests"]
+    entries = [e for e in entries if not e.get("annotations", {}).get(
+        oci_layout.REF_NAME, "").startswith("tarn-layer-")]
+    first, second = entries
+    assert (first["digest"], first["size"]) == (original["digest"], original["size"])
+    assert first["annotations"] == {oci_layout.REF_NAME: "t"} and "artifactType" not in first
+    assert second["artifactType"] == "application/vnd.tarn.image.v1"
+    assert second["platform"] == {"os": "unknown", "architecture": "unknown"}
+    assert second["annotations"] == {"dev.tarn.subject": original["digest"],
+                                     "dev.tarn.platform": f"linux/{oci_layout.ARCH}"}
+    manifest = oci_layout.read_json(tmp_path / "out", second)
+    assert manifest["subject"]["digest"] == original["digest"]
+    source = oci_layout.read_json(tmp_path / "source", original)
+    for blob in [original, source["config"], *source["layers"]]:
+        name = Path("blobs", *blob["digest"].split(":"))
+        assert (tmp_path / "source" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_replace(tarn, tmp_path):
+    layers = random_layers.layers(2)
+    oci_layout.LayoutBuilder(tmp_path / "source").image(layers)
+    tarn("convert", "--replace", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
+    read = Image(f"oci:{tmp_path}/out:t")
+    check.check(read)
+    assert read.entry is None
+    assert oci_layout.tags(tmp_path / "out")["t"]["digest"] == read.descriptor["digest"]
+    assert tarn("digest", f"oci:{tmp_path}/out:t").text.split()[0] == model.expected(layers)[1]
+
+
+def test_other_images_stay(tarn, tmp_path):
+    layout = oci_layout.LayoutBuilder(tmp_path / "out")
+    other = layout.image(random_layers.layers(3), name="other")
+    oci_layout.LayoutBuilder(tmp_path / "source").image(random_layers.layers(4))
+    tarn("convert", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:new")
+    tarn("convert", f"oci:{tmp_path}/out:other", f"oci:{tmp_path}/out:other")
+    tarn("convert", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:newer")
+    assert oci_layout.tags(tmp_path / "out")["other"]["digest"] == other["digest"]
+    for tag in ("other", "new", "newer"):
+        check.check(Image(f"oci:{tmp_path}/out:{tag}"))
+
+
+def test_no_layer_tags(tarn, tmp_path):
+    oci_layout.LayoutBuilder(tmp_path / "source").image(random_layers.layers(5))
+    tarn("convert", "--no-layer-tags", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
+    assert [t for t in oci_layout.tags(tmp_path / "out") if t] == ["t"]
+
+
+def test_two_at_once(tarn, tmp_path):
+    running = []
+    for number in range(4):
+        source = tmp_path / f"source-{number}"
+        oci_layout.LayoutBuilder(source).image(random_layers.layers(40 + number) * 3)
+        running.append(tarn.start("convert", "--quiet", f"oci:{source}:latest",
+                                  f"oci:{tmp_path}/out:t{number}"))
+    for one in running:
+        _, errors = one.communicate(timeout=300)
+        assert one.returncode == 0, errors
+    for number in range(4):
+        check.check(Image(f"oci:{tmp_path}/out:t{number}"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("moment", [0.02, 0.2, 0.5, 0.8])
+def test_interrupted(large, tarn, tmp_path, number, moment):
+    started = time.monotonic()
+    tarn("convert", "--quiet", large, f"oci:{tmp_path}/whole:t")
+    duration = time.monotonic() - started
+    running = tarn.start("convert", "--quiet", large, f"oci:{tmp_path}/out:t")
+    time.sleep(moment * duration)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
     out = tmp_path / "out"
-    tarn("convert", "--quiet", source, f"oci:{out}:v1")
-    entries = index(out)
-    original = index(tmp_path / "source")[0]
-    assert entries[0]["digest"] == original["digest"]
-    assert entries[0]["annotations"][oci_layout.REF_NAME] == "v1"
-    assert entries[1]["artifactType"] == TARN
-    assert entries[1]["platform"] == {"os": "unknown", "architecture": "unknown"}
-    assert entries[1]["annotations"]["dev.tarn.subject"] == original["digest"]
-    assert len(entries) == 2
-    assert skopeo("inspect", "--raw", f"oci:{out}:v1") == skopeo("inspect", "--raw", source)
-    skopeo("copy", "-q", f"oci:{out}:v1", f"oci:{tmp_path}/copy:x")
-    assert index(tmp_path / "copy")[0]["digest"] == original["digest"]
-    subprocess.run(["umoci", "raw", "unpack", "--image", f"{out}:v1", tmp_path / "rootfs"],
-                   capture_output=True, check=True)
-    assert (tmp_path / "rootfs" / "etc" / "one").read_bytes() == b"one\n"
-    check_blobs(out)
+    if running.returncode != 0:
+        if number == signal.SIGKILL:
+            assert "t" not in oci_layout.tags(out)
+            assert_no_half_blob(out)
+        else:
+            assert running.returncode > 0 and errors, "no word about the interruption"
+            if out.exists():
+                assert_clean(out)
+    summary = tarn.json("convert", large, f"oci:{tmp_path}/out:t")
+    assert images.file_digests(tmp_path / "whole").items() <= images.file_digests(out).items()
+    assert_clean(out, {"t"})
+    assert summary["layers"] == 3
 
 
-def test_replace(tarn, source, tmp_path):
-    out = tmp_path / "out"
-    tarn("convert", "--quiet", "--replace", source, f"oci:{out}:v1")
-    assert [e["artifactType"] for e in index(out)] == [TARN]
-    assert tarn("ls", f"oci:{out}:v1").text.split() == ["big", "etc"]
+def test_a_rerun_takes_what_is_there(large, tarn, tmp_path):
+    tarn("convert", "--quiet", large, f"oci:{tmp_path}/out:t")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")
+             if path.is_file() and path.name != "index.json"}
+    summary = tarn.json("convert", large, f"oci:{tmp_path}/out:again")
+    assert summary["layers_reused"] == 3
+    assert times.items() <= {path: path.stat().st_mtime_ns
+                             for path in (tmp_path / "out").rglob("*")}.items()
 
 
-def test_archive(tarn, source, tmp_path):
-    name = f"oci-archive:{tmp_path}/out.tar:v1"
-    tarn("convert", "--quiet", source, name)
-    assert skopeo("inspect", "--raw", name) == skopeo("inspect", "--raw", source)
-    assert tarn("cat", name, "etc/one").text == "one\n"
-    assert set(os.listdir(tmp_path)) - {"root"} == {"out.tar", "source"}
+def test_destination_full(large, tarn, tmp_path):
+    with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "size=90m"):
+        out = tmp_path / "small" / "out"
+        tarn.fails("No space left on device", "convert", large, f"oci:{out}:t")
+        if out.exists():
+            assert_clean(out)
+        subprocess.run(["mount", "-o", "remount,size=300m", tmp_path / "small"], check=True)
+        tarn("convert", large, f"oci:{out}:t")
+        assert_clean(out, {"t"})
+        check.check(Image(f"oci:{out}:t"), 1 << 20)
 
 
-def test_a_second_run_makes_nothing(tarn, source, tmp_path):
-    name = f"oci:{tmp_path}/out:v1"
-    tarn("convert", "--quiet", source, name)
-    before = sorted(os.listdir(tmp_path / "out" / "blobs" / "sha256")), index(tmp_path / "out")
-    again = json.loads(tarn("convert", "--json", source, name).text)
-    assert again["layers_reused"] == again["layers"] == 2
-    assert before == (sorted(os.listdir(tmp_path / "out" / "blobs" / "sha256")),
-                      index(tmp_path / "out"))
-    assert json.loads(tarn("convert", "--json", "--no-reuse", source, name).text)[
-        "layers_reused"] == 0
-    assert before == (sorted(os.listdir(tmp_path / "out" / "blobs" / "sha256")),
-                      index(tmp_path / "out"))
+def test_full_disk_keeps_the_old_tag(large, tarn, tmp_path):
+    with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "size=50m"):
+        out = tmp_path / "small" / "out"
+        oci_layout.LayoutBuilder(tmp_path / "source").image(random_layers.layers(6))
+        tarn("convert", f"oci:{tmp_path}/source:latest", f"oci:{out}:t")
+        before = oci_layout.tags(out)["t"]
+        tarn.fails("No space left on device", "convert", large, f"oci:{out}:t")
+        assert oci_layout.tags(out)["t"] == before
+        check.check(Image(f"oci:{out}:t"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted(tarn, source, tmp_path, number):
-    tarn("convert", "--quiet", source, f"oci:{tmp_path}/whole:v1")
-    out, spool = tmp_path / "out", tmp_path / "spool"
-    spool.mkdir()
-    interrupted = 0
-    for delay in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
-        words = [environment.BUILD / "tarn", "convert", "--quiet", "--threads", "1", source,
-                 f"oci:{out}:v1"]
-        with subprocess.Popen(words, env=dict(os.environ, TMPDIR=str(spool)),
-                              stderr=subprocess.DEVNULL) as process:
-            time.sleep(delay)
-            process.send_signal(number)
-            if process.wait() == 0:
-                break
-        interrupted += 1
-        assert os.listdir(spool) == []
-        if (out / "index.json").exists():
-            assert tagged(out) == []
-            check_blobs(out) if number == signal.SIGINT else None
-            for name in os.listdir(out / "blobs" / "sha256"):
-                assert len(name) == 64
-    assert interrupted > 0
-    tarn("convert", "--quiet", source, f"oci:{out}:v1")
-    check_blobs(out)
-    assert index(out)[1]["digest"] == index(tmp_path / "whole")[1]["digest"]
+def test_no_room_for_the_spool(large, tarn, tmp_path):
+    with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "size=10m") as small:
+        tarn.fails("TMPDIR", "convert", large, f"oci:{tmp_path}/out:t", env={"TMPDIR": small})
+        assert os.listdir(small) == []
+    if (tmp_path / "out").exists():
+        assert_clean(tmp_path / "out")
 
 
-def test_disk_full(tarn, source, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", small], check=True)
-    try:
-        done = subprocess.run([environment.BUILD / "tarn", "convert", source, f"oci:{small}/out:v1"],
-                              capture_output=True, text=True, check=False)
-        assert done.returncode == 1 and "No space left" in done.stderr, done.stderr
-        assert tagged(small / "out") == []
-        check_blobs(small / "out")
-        spooled = subprocess.run([environment.BUILD / "tarn", "convert", source,
-                                  f"oci:{tmp_path}/out:v1"], capture_output=True, text=True,
-                                 env=dict(os.environ, TMPDIR=str(small)), check=False)
-        assert spooled.returncode == 1 and "set TMPDIR" in spooled.stderr, spooled.stderr
-        assert not (tmp_path / "out" / "index.json").exists() or tagged(tmp_path / "out") == []
-    finally:
-        subprocess.run(["umount", "-l", small], check=True)
+def test_archive_is_whole_or_not_there(large, tarn, tmp_path):
+    running = tarn.start("convert", "--quiet", large, f"oci-archive:{tmp_path}/out.tar:t")
+    environment.wait_until(lambda: any(tmp_path.glob("*out.tar*")), 5)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    if running.returncode != 0:
+        assert not (tmp_path / "out.tar").exists()
+        assert [p.name for p in tmp_path.iterdir() if p.name != "root"] == []
 
 
-def test_two_at_once(tarn, source, tmp_path):
-    words = [environment.BUILD / "tarn", "convert", "--quiet", source]
-    running = [subprocess.Popen([*words, f"oci:{tmp_path}/out:v{i}"]) for i in range(4)]
-    assert [process.wait() for process in running] == [0, 0, 0, 0]
-    assert len(tagged(tmp_path / "out")) == 4
-    check_blobs(tmp_path / "out")
+def test_source_is_not_touched(corner):
+    layers = corner_cases.layers()
+    again = corner.directory / "source-again"
+    oci_layout.LayoutBuilder(again).image(layers)
+    assert images.file_digests(again) == images.file_digests(corner.directory / "source")
+
+
+def test_digests_of_what_is_published(image):
+    assert_no_half_blob(image.layout)

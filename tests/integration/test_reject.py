@@ -124,8 +124,11 @@ def sparse_beyond(version):
     """Tar.sparse() ends a map with an empty entry at the size: here the map ends before that."""
     data = b"a" * 50
     if version == "old":
-        tail = bytes(41) + tars.octal(8990, 12) + tars.octal(50, 12) + bytes(73) + tars.octal(9000, 12)
-        return blocks(tars.header(b"holes", b"S", 50, magic=b"ustar  \0", tail=tail), tars.pad(data))
+        tail = (bytes(41) + tars.octal(8990, 12) + tars.octal(50, 12) + bytes(73) +
+                tars.octal(9000, 12))
+        return blocks(tars.header(b"good"),
+                      tars.header(b"holes", b"S", 50, magic=b"ustar  \0", tail=tail),
+                      tars.pad(data))
     return archive(name=b"holes", data=data, pax=[
         (b"GNU.sparse.size", b"9000"), (b"GNU.sparse.numblocks", b"1"),
         (b"GNU.sparse.map", b"8990,50")])
@@ -146,13 +149,14 @@ TARS = {
                 rf"tar: byte 1024: entry 'a/\.\./\.\./etc/passwd': {BAD_NAME}"),
     "dot dot at the start": (lambda: archive(name=b"../x"), rf"entry '\.\./x': {BAD_NAME}"),
     "dot dot, absolute": (lambda: archive(name=b"/../x"), rf"entry '/\.\./x': {BAD_NAME}"),
-    "dot dot alone": (lambda: archive(name=b"..", kind=tars.DIRECTORY), rf"entry '\.\.': {BAD_NAME}"),
+    "dot dot alone": (lambda: archive(name=b"..", kind=tars.DIRECTORY),
+                      rf"entry '\.\.': {BAD_NAME}"),
     "dot dot in a pax record": (lambda: records(tars.pax_records([(b"path", b"x/../../y")])),
                                 rf"entry 'x/\.\./\.\./y': {BAD_NAME}"),
     "dot dot in a hard link": (lambda: archive(name=b"h", kind=LINK, link=b"../etc/shadow"),
                                rf"entry 'h': hard link to '\.\./etc/shadow': {BAD_NAME}"),
     "hard link to nothing": (lambda: archive(name=b"h", kind=LINK, link=b"none"),
-                             "hard link 'h' to 'none': there is no such file in this layer or below"),
+                             "hard link 'h' to 'none': there is no such file in this layer"),
     "hard link to what comes later": (
         lambda: archive({"name": b"h", "kind": LINK, "link": b"later"}, {"name": b"later"}),
         "hard link 'h' to 'later': there is no such file in this layer or below"),
@@ -170,17 +174,19 @@ TARS = {
                                      "entry 'f': size of 9223372036854775808 bytes is out of"),
     "size below zero": (lambda: records(b"11 size=-1\n"), "entry 'f': size of -1 bytes is out of"),
     "header cut off": (lambda: tars.header(b"f")[:300], "truncated: the tar ends at byte 300"),
-    "data cut off": (lambda: FULL[:9000], "entry 'data': truncated: the tar ends at byte 9000, inside the data"),
+    "data cut off": (lambda: FULL[:9000],
+                     "entry 'data': truncated: the tar ends at byte 9000, inside the data"),
     "data of a promise": (lambda: blocks(tars.header(b"f", size=1 << 40)),
                           "entry 'f': truncated: the tar ends at byte 1536, inside the data"),
     "wrong checksum": (lambda: tars.damage(FULL, 1024, b"X"),
                        "tar: byte 1024: no header behind entry 'good', its checksum is wrong"),
     "no tar": (lambda: b"#!/bin/sh\n" * 200, "tar: byte 0: no header, its checksum is wrong"),
-    "unknown type flag": (lambda: archive(name=b"f", kind=b"Z"), "entry 'f': type flag 'Z' is unknown"),
+    "unknown type flag": (lambda: archive(name=b"f", kind=b"Z"),
+                          "entry 'f': type flag 'Z' is unknown"),
     "several volumes": (lambda: archive(name=b"f", kind=b"M", data=b"x"),
                         "entry 'f': a tar of several volumes is not read"),
     "xattr of 65,536 bytes": (lambda: archive(name=b"f", xattrs={b"user.x": b"v" * 65536}),
-                              "entry 'f'.*xattr 'user.x': a value of 65536 bytes is over the limit"),
+                              "entry 'f'.*xattr 'user.x': a value of 65536 bytes is over"),
     "xattr without a name": (lambda: archive(name=b"f", xattrs={b"": b"v"}),
                              "entry 'f'.*xattr '': an empty name"),
     "name of 256 bytes": (lambda: archive(name=b"d/" + LONG),
@@ -196,8 +202,8 @@ TARS = {
                                 "entry 'holes'.*sparse map: entry 1 at 4000 begins before the end"),
     "sparse map beyond the size": (lambda: sparse_beyond("0.1"),
                                    "entry 'holes'.*sparse map: it ends at 9040, behind .* 9000"),
-    "old sparse map beyond the size": (lambda: sparse_beyond("old"),
-                                       "entry 'holes'.*sparse map: it ends at 9040, behind .* 9000"),
+    "old sparse map beyond the size": (
+        lambda: sparse_beyond("old"), "entry 'holes'.*sparse map: it ends at 9040, behind .* 9000"),
     "sparse file over 8 TiB": (lambda: sparse("1.0", 1 << 62, [(0, b"a")]),
                                "entry 'holes'.*8 TiB"),
     "whiteout of dot dot": (lambda: archive(name=b"d/.wh..."), r"a whiteout of '\.\.' is refused"),
@@ -212,10 +218,13 @@ TARS = {
     "pax record, huge length": (lambda: records(b"9" * 30 + b" path=x\n"),
                                 "longer than its extended header"),
     "pax record without end": (lambda: records(b"9 path=xy\n"), "does not end with a newline"),
-    "pax header of 1 TiB": (lambda: blocks(tars.header(b"p", b"x", 1 << 40)), "extended header"),
-    "pax header and no entry": (lambda: blocks(tars.header(b"p", b"x", 10), tars.pad(b"10 path=x\n")),
-                                "extended header"),
-    "symlinks in a circle": (symlink_loop, r"entry 'a/file'.*more than \d+ symbolic links on its way"),
+    "pax header of 1 TiB": (lambda: blocks(tars.header(b"p", b"x", 1 << 40)),
+                            "extended header.* over the limit"),
+    "pax header and no entry": (
+        lambda: blocks(tars.header(b"p", b"x", 9), tars.pad(b"9 path=x\n")),
+        "an extended header without an entry"),
+    "symlinks in a circle": (symlink_loop,
+                             r"entry 'a/file'.*more than \d+ symbolic links on its way"),
 }
 
 
@@ -255,14 +264,16 @@ STREAMS = {
     "gzip with another length": (flip(GZIP, -1), r"gzip: .* before byte \d+"),
     "gzip with other data": (flip(GZIP, 9000), r"gzip: .* before byte \d+|checksum is wrong"),
     "gzip of another method": (flip(GZIP, 2), "gzip: compression method 24 at byte 0"),
-    "garbage behind gzip": (GZIP + b"garbage", rf"gzip: garbage after the last member at byte {len(GZIP)}"),
+    "garbage behind gzip": (GZIP + b"garbage",
+                            rf"gzip: garbage after the last member at byte {len(GZIP)}"),
     "zstd cut off": (ZSTD[:9000], "zstd: truncated at byte 9000"),
     "zstd cut in its header": (ZSTD[:5], "zstd: truncated at byte 5"),
     "zstd with a damaged header": (ZSTD[:4] + bytes([ZSTD[4] | 8]) + ZSTD[5:], "zstd: "),
     "zstd garbage": (ZSTD[:4] + corner_cases.noise(3000, 5), "zstd: "),
-    "garbage behind zstd": (ZSTD + b"garbage", rf"zstd: garbage after the last frame at byte {len(ZSTD)}"),
+    "garbage behind zstd": (ZSTD + b"garbage",
+                            rf"zstd: garbage after the last frame at byte {len(ZSTD)}"),
     "xz": (b"\xfd7zXZ\0" + bytes(600), "compressed with xz: only gzip and zstd are read"),
-    "bzip2": (b"BZh9" + bytes.fromhex("314159265359") + bytes(600), "compressed with bzip2: only gzip"),
+    "bzip2": (b"BZh91AY&SY" + bytes(600), "compressed with bzip2: only gzip"),
 }
 
 
@@ -433,7 +444,8 @@ def no_layout_file(layout, layers):
 
 def other_layout_version(layout, layers):
     tagged(layout, layers)
-    (Path(layout.path) / "oci-layout").write_text('{"imageLayoutVersion":"2.0.0"}', encoding="utf-8")
+    (Path(layout.path) / "oci-layout").write_text('{"imageLayoutVersion":"2.0.0"}',
+                                                  encoding="utf-8")
     return "imageLayoutVersion '2.0.0' is not supported; expected 1.0.0"
 
 
@@ -480,6 +492,11 @@ SOURCES = {
 }
 
 
+# What shows only after the first layer is done; all else leaves nothing at all.
+SECOND_LAYER = {"layer flipped", "byte behind the tar flipped", "wrong diff_id", "layer missing",
+                "layer of another size", "hostile second layer"}
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_source(session_tarn, old, tmp_path, name):
     layout = LayoutBuilder(tmp_path / "source")
@@ -487,7 +504,7 @@ def test_source(session_tarn, old, tmp_path, name):
     one.add(b"one", data=b"first\n" * 3000)
     message = SOURCES[name](layout, [layout.layer(one), layout.layer(FULL)])
     refuse(session_tarn, old, tmp_path, message, f"oci:{layout.path}:latest",
-           whole_layers=True)
+           whole_layers=name in SECOND_LAYER)
 
 
 # Converted images. Every case: which bytes are flipped -> [check says, mount says; None: nothing].
@@ -561,12 +578,13 @@ def test_mount(tarn, small, tmp_path, place, case):
     digest, offset, _, message = case(small)
     name = damaged(small, tmp_path / "layout", digest, offset)
     if message is None:
-        done = tarn.run("mount", name, place, timeout=SECONDS)
-        assert done.code >= 0, done.stderr
-        if done.code == 0 and case is chunk_byte:
-            with pytest.raises(OSError):
+        tarn("mount", name, place, timeout=SECONDS)
+        assert (place / "more").read_bytes() == corner_cases.noise(100000, 2)
+        if case is chunk_byte:
+            with pytest.raises(OSError, match="Input/output error"):
                 (place / "data").read_bytes()
-            assert (place / "more").read_bytes() == corner_cases.noise(100000, 2)
+        else:
+            assert (place / "data").read_bytes() == corner_cases.noise(300000, 1)
         return
     tarn.fails(message, "mount", name, place, timeout=SECONDS)
     assert environment.mounts_below(place) == [] and list(place.iterdir()) == []
@@ -584,12 +602,13 @@ def test_damaged_dict(session_tarn, small, old, tmp_path, case):
     path.write_bytes(bytes(tar))
     layout = images.copy_layout(old, tmp_path / "out")
     before = contents(layout)
-    done = session_tarn.run("convert", "--dict", name, path_name(path), f"oci:{layout}:bad",
-                            timeout=SECONDS)
-    assert done.code >= 0
-    if done.code:
-        assert done.stderr and digest in done.stderr
+    words = ["convert", "--dict", name, path_name(path), f"oci:{layout}:bad"]
+    if case is manifest_byte:
+        session_tarn.fails(f"{digest}.*damaged", *words, timeout=SECONDS)
         assert_no_trace(layout, before)
+        return
+    assert f"blob {digest} of " in session_tarn(*words, timeout=SECONDS).stderr
+    assert session_tarn.json("check", f"oci:{layout}:bad")["ok"] is True
 
 
 def test_device_of_a_pax_record(session_tarn, old, tmp_path):

@@ -776,29 +776,19 @@ static void test_resolve_deep(void **state)
     json_decref(top);
 }
 
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         // First, because it forks, and libuv's threads do not survive that.
-        cmocka_unit_test_setup_teardown(test_concurrent, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_new_layout, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unused_layout, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_registry_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_ranges, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_empty_blob, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_callbacks, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_upload_mismatch, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_upload_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_disk_full, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_publish_bytes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_publish_missing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_untagged, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_resolve_index, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_resolve_digest, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_resolve_replaced, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_resolve_deep, setup, teardown),
+        CASE(test_concurrent),      CASE(test_new_layout),       CASE(test_unused_layout),
+        CASE(test_refused),         CASE(test_registry_refused), CASE(test_ranges),
+        CASE(test_damaged),         CASE(test_empty_blob),       CASE(test_callbacks),
+        CASE(test_upload_mismatch), CASE(test_upload_again),     CASE(test_disk_full),
+        CASE(test_publish_bytes),   CASE(test_publish_missing),  CASE(test_untagged),
+        CASE(test_resolve_index),   CASE(test_resolve_digest),   CASE(test_resolve_replaced),
+        CASE(test_resolve_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
