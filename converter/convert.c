@@ -130,8 +130,10 @@ static int copy_dict(struct session *session, const struct tarn_copy *copy,
         if (ret == -ENOSPC || ret == -ENOMEM)
             return tarn_fail(err, ret, "%s", copy_err.text);
         usable[i] = ret == 0;
-        if (ret < 0)
+        if (ret < 0) {
+            tarn_err_prepend(&copy_err, "warning: a dict blob is left out");
             note(session, copy_err.text);
+        }
     }
     session->dict = tarn_dict_new(&session->dict_tables.tables, manifest->chain_count, usable);
     return session->dict ? 0 : tarn_fail(err, -ENOMEM, "out of memory for the dict's chunks");
