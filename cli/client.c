@@ -114,7 +114,7 @@ static int tell_log(const char *root, struct tarn_err *err)
 {
     tarn_autofree char *path = tarn_path_join(root, "run/tarnd.log");
     tarn_cleanup(tarn_buf_release) struct tarn_buf text = { 0 };
-    if (!path || tarn_file_read(AT_FDCWD, path, 2 * LOG_MAX, &text, NULL) < 0 ||
+    if (!path || tarn_file_read(AT_FDCWD, path, (size_t)2 * LOG_MAX, &text, NULL) < 0 ||
         tarn_buf_append(&text, "", 1) < 0)
         return tarn_fail(err, -EIO, "tarnd did not start; its log is %s", path ? path : "lost");
     char *end = (char *)text.data + text.length - 1;
@@ -166,8 +166,8 @@ static int connect_or_start(const struct tarn_client_options *options, int *fd,
     }
 }
 
-int tarn_client_ask(const struct tarn_client_options *options, const json_t *message, int *fd,
-                    json_t **answer, int *descriptor, struct tarn_err *err)
+int tarn_client_ask(const struct tarn_client_options *options, int *fd, json_t **answer,
+                    int *descriptor, struct tarn_err *err)
 {
     int ret = -EPIPE;
     for (int i = 0; i < TRIES && ret == -EPIPE; i++) {
@@ -176,7 +176,7 @@ int tarn_client_ask(const struct tarn_client_options *options, const json_t *mes
         ret = connect_or_start(options, &connected, err);
         if (ret < 0)
             return ret;
-        ret = tarn_message_send(connected, message, -1, err);
+        ret = tarn_message_send(connected, options->message, -1, err);
         if (ret == 0)
             ret = tarn_message_receive(connected, answer, descriptor, err);
         if (ret == 0)

@@ -38,8 +38,9 @@ static int read_piece(struct cat *cat, uint64_t offset, size_t *length, struct t
         memset(cat->buffer, 0, *length);
         return 0;
     }
-    return tarn_data_reader_read(cat->reader, cat->image.bootstrap.slot_blobs[extent.slot],
-                                 extent.address, cat->buffer, *length, err);
+    const struct tarn_data_range range = { cat->image.bootstrap.slot_blobs[extent.slot],
+                                           extent.address, *length };
+    return tarn_data_reader_read(cat->reader, &range, cat->buffer, err);
 }
 
 static int copy_file(struct cat *cat, struct tarn_err *err)

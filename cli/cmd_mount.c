@@ -184,16 +184,16 @@ static int run(const struct mount_arguments *arguments, struct tarn_err *err)
         return err->code;
     tarn_autoclose int directory = open(arguments->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     tarn_autofree char *path = directory < 0 ? NULL : realpath(arguments->directory, NULL);
-    if (!path)
+    if (!path || !root)
         return tarn_fail_errno(err, -errno, "%s", arguments->directory);
     tarn_autojson json_t *message = request(arguments, image, path);
     if (!message)
         return tarn_fail(err, -EINVAL, "a name is not UTF-8: %s or %s", image, path);
-    const struct tarn_client_options options = { root, true, arguments->idle };
+    const struct tarn_client_options options = { root, true, arguments->idle, message };
     tarn_autoclose int fd = -1;
     tarn_autoclose int mount = -1;
     tarn_autojson json_t *answer = NULL;
-    ret = tarn_client_ask(&options, message, &fd, &answer, &mount, err);
+    ret = tarn_client_ask(&options, &fd, &answer, &mount, err);
     if (ret < 0)
         return ret;
     const char *state = tarn_json_string(answer, "state");

@@ -82,14 +82,14 @@ static int unmount(const char *path, bool lazy, struct tarn_err *err)
 // The mount is off; whether the daemon has let go is worth a word, not a failure.
 static void wait_until_gone(const char *root, const char *path, uint32_t slot)
 {
-    const struct tarn_client_options options = { root, false, NULL };
     tarn_autojson json_t *message =
         json_pack("{s:s, s:I}", "op", "umount", "slot", (json_int_t)slot);
+    const struct tarn_client_options options = { root, false, NULL, message };
     tarn_autojson json_t *answer = NULL;
     tarn_autoclose int fd = -1;
     tarn_autoclose int descriptor = -1;
     struct tarn_err err;
-    if (!message || tarn_client_ask(&options, message, &fd, &answer, &descriptor, &err) < 0)
+    if (!message || tarn_client_ask(&options, &fd, &answer, &descriptor, &err) < 0)
         return; // no daemon, nothing to wait for
     const char *state = tarn_json_string(answer, "state");
     if (state && strcmp(state, "busy") == 0)

@@ -36,10 +36,10 @@ int tarn_report_ask(int argc, char **argv, const struct tarn_report_query *query
     tarn_autofree char *root = NULL;
     if (tarn_root_path(named, &root, &err) < 0)
         return tarn_cli_fail(&err);
-    const struct tarn_client_options client = { root, false, NULL };
     tarn_autojson json_t *message = json_pack("{s:s}", "op", query->op);
+    const struct tarn_client_options client = { root, false, NULL, message };
     tarn_autoclose int fd = -1;
     tarn_autoclose int descriptor = -1;
-    const int ret = tarn_client_ask(&client, message, &fd, report, &descriptor, &err);
+    const int ret = tarn_client_ask(&client, &fd, report, &descriptor, &err);
     return ret < 0 && ret != -ENOENT ? tarn_cli_fail(&err) : -1;
 }

@@ -18,13 +18,19 @@ struct data_check {
     uint8_t *buffer;                    // BUFFER_SIZE
 };
 
+static int read_data(const struct data_check *data, uint32_t blob, uint64_t address, size_t length)
+{
+    const struct tarn_data_range range = { blob, address, length };
+    return tarn_data_reader_read(data->reader, &range, data->buffer, data->check->err);
+}
+
 // Before the first hole a content's bytes lie together.
 static int reread(void *context, uint64_t offset, void *data, size_t length)
 {
     const struct data_check *data_check = context;
     const struct tarn_content *content = data_check->content;
-    return tarn_data_reader_read(data_check->reader, content->holder, content->address + offset,
-                                 data, length, data_check->check->err);
+    const struct tarn_data_range range = { content->holder, content->address + offset, length };
+    return tarn_data_reader_read(data_check->reader, &range, data, data_check->check->err);
 }
 
 static int fail_hasher(const struct data_check *data, int code)
@@ -37,8 +43,7 @@ static int hash_piece(const struct data_check *data, const struct tarn_content_p
 {
     for (uint64_t done = 0; done < piece->length;) {
         const size_t step = (size_t)tarn_min_u64(piece->length - done, BUFFER_SIZE);
-        int ret = tarn_data_reader_read(data->reader, data->content->holder, piece->address + done,
-                                        data->buffer, step, data->check->err);
+        int ret = read_data(data, data->content->holder, piece->address + done, step);
         if (ret < 0)
             return ret;
         ret = tarn_content_hasher_update(data->hasher, piece->logical + done, data->buffer, step);
@@ -70,8 +75,7 @@ static int check_padding(const struct data_check *data)
     const struct tarn_content *content = data->content;
     const uint64_t start = content->address + tarn_content_stored(content);
     const size_t length = (size_t)(tarn_round_up(start, TARN_BLOCK) - start);
-    const int ret = tarn_data_reader_read(data->reader, content->holder, start, data->buffer,
-                                          length, data->check->err);
+    const int ret = read_data(data, content->holder, start, length);
     if (ret < 0)
         return ret;
     return tarn_all_zero(data->buffer, length)
@@ -153,8 +157,7 @@ static int check_foreign_data(const struct data_check *data, uint32_t blob)
         if (tarn_tables_location(tables, row).kind == TARN_LOCATION_GAP)
             continue;
         const size_t length = (size_t)tarn_tables_length(tables, row);
-        const int ret = tarn_data_reader_read(data->reader, blob, tarn_tables_address(tables, row),
-                                              data->buffer, length, data->check->err);
+        const int ret = read_data(data, blob, tarn_tables_address(tables, row), length);
         if (ret < 0)
             return ret;
         data->check->totals->data_bytes += length;

@@ -239,12 +239,12 @@ static int read_some(struct tarn_data_reader *reader, uint32_t blob, uint64_t ad
     return 0;
 }
 
-int tarn_data_reader_read(struct tarn_data_reader *reader, uint32_t blob, uint64_t address,
-                          void *buffer, size_t length, struct tarn_err *err)
+int tarn_data_reader_read(struct tarn_data_reader *reader, const struct tarn_data_range *range,
+                          void *buffer, struct tarn_err *err)
 {
-    struct tarn_buf out = { .data = buffer, .capacity = length };
-    while (out.length < length) {
-        const int ret = read_some(reader, blob, address + out.length, &out, err);
+    struct tarn_buf out = { .data = buffer, .capacity = range->length };
+    while (out.length < range->length) {
+        const int ret = read_some(reader, range->blob, range->address + out.length, &out, err);
         if (ret < 0)
             return ret;
     }

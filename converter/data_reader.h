@@ -25,10 +25,16 @@ struct tarn_data_reader *tarn_data_reader_new(struct tarn_blocking *blocking,
 void tarn_data_reader_free(struct tarn_data_reader *reader);
 TARN_DEFINE_CLEANUP(struct tarn_data_reader, tarn_data_reader_free)
 
-// Reads length bytes at an address of a blob's data space, following references. -EIO for a wrong
+// Bytes of the data space of the blob with this index.
+struct tarn_data_range {
+    uint32_t blob;
+    uint64_t address;
+    size_t length;
+};
+// Reads the range to buffer, following references. -EIO for a wrong
 // digest or a chunk that cannot be decoded, -EUCLEAN for an address that the tables do not know, each
 // naming blob and address; what the repository says where it cannot be read.
-int tarn_data_reader_read(struct tarn_data_reader *reader, uint32_t blob, uint64_t address,
-                          void *buffer, size_t length, struct tarn_err *err) tarn_must_check;
+int tarn_data_reader_read(struct tarn_data_reader *reader, const struct tarn_data_range *range,
+                          void *buffer, struct tarn_err *err) tarn_must_check;
 
 #endif

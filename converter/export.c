@@ -268,7 +268,7 @@ static int export_image(struct exporter *exporter, const char *tag, struct tarn_
     int ret = 0;
     for (uint32_t i = 0; i < exporter->source->manifest->chain_count && ret == 0; i++)
         ret = export_layer(exporter, i, err);
-    struct tarn_blob_id config;
+    struct tarn_blob_id config = { 0 };
     if (ret == 0)
         ret = put_config(exporter, &config, err);
     return ret < 0 ? ret : put_manifest(exporter, &config, tag, err);

@@ -185,8 +185,8 @@ static int write_data(struct layer_tar *tar, const struct tarn_content *content)
     while (tarn_content_pieces_next(&pieces, &piece)) {
         for (uint64_t done = 0; done < piece.length;) {
             const size_t step = (size_t)tarn_min_u64(piece.length - done, BUFFER_SIZE);
-            int ret = tarn_data_reader_read(tar->data, content->holder, piece.address + done,
-                                            tar->buffer, step, tar->err);
+            const struct tarn_data_range range = { content->holder, piece.address + done, step };
+            int ret = tarn_data_reader_read(tar->data, &range, tar->buffer, tar->err);
             if (ret == 0)
                 ret = tarn_tar_writer_data(tar->writer, tar->buffer, step, tar->err);
             if (ret < 0)

@@ -172,7 +172,8 @@ static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
         const uint32_t row =
             tarn_tables_blob(&image->bootstrap.tables, b).first_row + run->file_row + index;
         waiter->retried = true;
-        if (!tarn_fetch_want(run->fetch, image, b, row, TARN_FETCH_CHUNK, waiter))
+        const struct tarn_fetch_target target = { image, b, row, TARN_FETCH_CHUNK };
+        if (!tarn_fetch_want(run->fetch, &target, waiter))
             return true;
         waiter->wake(waiter, 0, NULL);
         return true;
@@ -292,12 +293,13 @@ static void start_reference(struct tarn_fetch_run *run, uint32_t index,
 {
     const struct tarn_tables *tables = &run->image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, location->blob);
-    const uint32_t target = tarn_tables_find(tables, &blob, location->address);
+    const struct tarn_fetch_target target = { run->image, location->blob,
+                                              tarn_tables_find(tables, &blob, location->address),
+                                              TARN_FETCH_CHUNK };
     struct tarn_fetch_row *row = &run->items[index];
     row->state = TARN_ROW_TARGET;
     row->target = (struct tarn_fetch_waiter){ .wake = target_done };
-    if (tarn_fetch_want(run->fetch, run->image, location->blob, target, TARN_FETCH_CHUNK,
-                        &row->target))
+    if (tarn_fetch_want(run->fetch, &target, &row->target))
         target_done(&row->target, 0, NULL);
 }
 
@@ -331,9 +333,13 @@ static void add_waiter(struct tarn_fetch_row *row, struct tarn_fetch_waiter *wai
     row->last = waiter;
 }
 
-bool tarn_fetch_want(struct tarn_fetch *fetch, struct tarn_node_image *image, uint32_t blob,
-                     uint32_t row, enum tarn_fetch_extent extent, struct tarn_fetch_waiter *waiter)
+bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *target,
+                     struct tarn_fetch_waiter *waiter)
 {
+    struct tarn_node_image *image = target->image;
+    const uint32_t blob = target->blob;
+    const uint32_t row = target->row;
+    const enum tarn_fetch_extent extent = target->extent;
     const uint32_t file_row = row - tarn_tables_blob(&image->bootstrap.tables, blob).first_row;
     const bool local = tarn_data_file_verified(image->files[blob], file_row);
     if (local && extent == TARN_FETCH_CHUNK)

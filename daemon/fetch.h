@@ -50,10 +50,17 @@ enum tarn_fetch_extent {
     TARN_FETCH_RUN,   // the whole run
 };
 
+struct tarn_fetch_target {
+    struct tarn_node_image *image;
+    uint32_t blob;
+    uint32_t row;
+    enum tarn_fetch_extent extent;
+};
+
 // Wants a chunk: a row of the image's tables that is no gap. True if it is local and verified: waiter
 // is not used then. Else false, and waiter, if not NULL, is woken later, never from within.
-bool tarn_fetch_want(struct tarn_fetch *fetch, struct tarn_node_image *image, uint32_t blob,
-                     uint32_t row, enum tarn_fetch_extent extent, struct tarn_fetch_waiter *waiter);
+bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *target,
+                     struct tarn_fetch_waiter *waiter);
 
 // Starts the range reads for what was wanted since the last flush. To be called after each batch of
 // wants.

@@ -273,13 +273,16 @@ static int want_piece(struct pending_read *read, const struct tarn_read_source *
     for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
         if (!queued)
             read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
-        if (!tarn_fetch_want(fetch, image, piece->blob, row, extent, queued ? NULL : &read->waiter))
+        const struct tarn_fetch_target target = { image, piece->blob, row, extent };
+        if (!tarn_fetch_want(fetch, &target, queued ? NULL : &read->waiter))
             queued = true;
     }
     if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
         return queued ? 1 : -EUCLEAN; // no chunk has these bytes
-    for (; ahead > 0 && row < limit && tarn_tables_address(tables, row) < end + ahead; row++)
-        (void)tarn_fetch_want(fetch, image, piece->blob, row, TARN_FETCH_RUN, NULL);
+    for (; ahead > 0 && row < limit && tarn_tables_address(tables, row) < end + ahead; row++) {
+        const struct tarn_fetch_target target = { image, piece->blob, row, TARN_FETCH_RUN };
+        (void)tarn_fetch_want(fetch, &target, NULL);
+    }
     return queued;
 }
 

@@ -70,12 +70,11 @@ static void destroy(uv_handle_t *handle)
     while (*at != connection)
         at = &(*at)->next;
     *at = connection->next;
-    if (connection->session)
-        fuse_session_destroy(connection->session); // closes fd
     if (connection->slot)
         tarn_slots_set_gone(server->options.slots, connection->slot->number);
-    tarn_slot_put(connection->slot);
     server->options.ended(server->options.context, connection);
+    fuse_session_destroy(connection->session); // closes fd
+    tarn_slot_put(connection->slot);
     free(connection);
 }
 
@@ -300,16 +299,16 @@ void tarn_connection_forget_slot(struct tarn_connection *connection, uint32_t nu
                  strerror(-ret));
 }
 
-void tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
+bool tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
                                const char *name, size_t length)
 {
     char terminated[TARN_NAME_MAX + 1]; // the library sends the byte behind the name too
     if (length > TARN_NAME_MAX)
-        return;
+        return false;
     memcpy(terminated, name, length);
     terminated[length] = '\0';
-    if (fuse_lowlevel_notify_inval_entry(connection->session, directory, terminated, length) < 0)
-        return; // not known: all the better
+    return fuse_lowlevel_notify_inval_entry(connection->session, directory, terminated, length) ==
+           0;
 }
 
 uint64_t tarn_connection_pending(const struct tarn_connection *connection)

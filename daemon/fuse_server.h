@@ -21,7 +21,8 @@ struct tarn_server_options {
     struct tarn_loop_queue *queue;
     struct tarn_counters *total;
     unsigned threads;
-    // Called on the loop when a connection has ended, after its slot, if it has one, was set GONE.
+    // Called on the loop when a connection has ended, after its slot, if it has one, was set GONE. The
+    // connection is freed when it returns.
     void (*ended)(void *context, struct tarn_connection *connection);
     void *context;
 };
@@ -42,8 +43,9 @@ int tarn_server_add(struct tarn_server *server, int fd, struct tarn_slot *slot,
 // hold: not from a thread that serves. Any errors mean that there is nothing to forget.
 void tarn_connection_forget_slot(struct tarn_connection *connection, uint32_t number);
 
-// Makes it forget a name in a directory of an image, with the same cautions.
-void tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
+// Makes it forget a name in a directory of an image (a node id), with the same cautions. Returns whether
+// the kernel had it.
+bool tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
                                const char *name, size_t length);
 
 uint64_t tarn_connection_pending(const struct tarn_connection *connection); // reads that wait

@@ -163,7 +163,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
     tarn_slot_put(node.slot);
 }
 
-static void readlink_(fuse_req_t req, fuse_ino_t ino)
+static void on_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct tarn_fuse_node node;
     int ret = tarn_fuse_node_in_base(connection_of(req), ino)
@@ -253,8 +253,8 @@ static void list_directory(fuse_req_t req, fuse_ino_t ino, const struct tarn_bas
     tarn_slot_put(node.slot);
 }
 
-static void readdir_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-                     struct fuse_file_info *info)
+static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                       struct fuse_file_info *info)
 {
     (void)info;
     const struct tarn_base_listing listing = { size, offset, false };
@@ -269,8 +269,8 @@ static void readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
     list_directory(req, ino, &listing);
 }
 
-static void read_(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-                  struct fuse_file_info *info)
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+                    struct fuse_file_info *info)
 {
     (void)info;
     const struct tarn_connection *connection = connection_of(req);
@@ -315,8 +315,8 @@ static int seek(const struct tarn_fuse_node *node, uint64_t *offset, bool data)
     return data ? -ENXIO : 0;
 }
 
-static void lseek_(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
-                   struct fuse_file_info *info)
+static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
+                     struct fuse_file_info *info)
 {
     (void)info;
     struct tarn_fuse_node node;
@@ -339,7 +339,7 @@ static void lseek_(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
     tarn_slot_put(node.slot);
 }
 
-static void statfs_(fuse_req_t req, fuse_ino_t ino)
+static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     const struct tarn_connection *connection = connection_of(req);
     if (tarn_fuse_node_in_base(connection, ino)) {
@@ -374,7 +374,7 @@ static void reply_value(fuse_req_t req, const void *value, size_t length, size_t
         fuse_reply_buf(req, value, length);
 }
 
-static void getxattr_(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct tarn_fuse_node node;
     int ret = tarn_fuse_node_in_base(connection_of(req), ino)
@@ -416,7 +416,7 @@ static int list_names(const struct tarn_fuse_node *node, bool trusted, struct ta
     }
 }
 
-static void listxattr_(fuse_req_t req, fuse_ino_t ino, size_t size)
+static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct tarn_fuse_node node;
     if (tarn_fuse_node_in_base(connection_of(req), ino)) {
@@ -474,15 +474,15 @@ const struct fuse_lowlevel_ops tarn_fuse_operations = {
     .forget = forget,
     .forget_multi = forget_multi,
     .getattr = getattr,
-    .readlink = readlink_,
+    .readlink = on_readlink,
     .open = not_needed_open,
     .opendir = not_needed_open,
     .flush = not_needed_open,
-    .read = read_,
-    .readdir = readdir_,
+    .read = on_read,
+    .readdir = on_readdir,
     .readdirplus = readdirplus,
-    .lseek = lseek_,
-    .statfs = statfs_,
-    .getxattr = getxattr_,
-    .listxattr = listxattr_,
+    .lseek = on_lseek,
+    .statfs = on_statfs,
+    .getxattr = on_getxattr,
+    .listxattr = on_listxattr,
 };

@@ -199,6 +199,18 @@ void tarn_slots_forget(struct tarn_slots *slots, uint32_t number, uint64_t count
     tarn_slot_put(over);
 }
 
+void tarn_slots_end_all(struct tarn_slots *slots)
+{
+    struct tarn_slot *slot;
+    uint32_t next = 1;
+    while ((slot = tarn_slots_next(slots, next))) {
+        next = slot->number + 1;
+        tarn_slots_set_gone(slots, slot->number);
+        tarn_slots_forget(slots, slot->number, UINT64_MAX);
+        tarn_slot_put(slot);
+    }
+}
+
 struct tarn_slot *tarn_slots_next(struct tarn_slots *slots, uint32_t number)
 {
     struct tarn_slot *slot = NULL;

@@ -61,6 +61,9 @@ bool tarn_slots_set_gone(struct tarn_slots *slots, uint32_t number);
 struct tarn_slot *tarn_slots_lookup(struct tarn_slots *slots, uint32_t number);
 void tarn_slots_forget(struct tarn_slots *slots, uint32_t number, uint64_t count);
 
+// The connection has ended, and with it all that the kernel knew: every slot is GONE and forgotten.
+void tarn_slots_end_all(struct tarn_slots *slots);
+
 // The next slot from number on, with a reference; NULL at the end.
 struct tarn_slot *tarn_slots_next(struct tarn_slots *slots, uint32_t number);
 enum tarn_slot_state tarn_slots_state(struct tarn_slots *slots, const struct tarn_slot *slot);

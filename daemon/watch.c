@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+#include "daemon/linger.h"
 #include "daemon/mountinfo.h"
 
 enum { TICK_MS = 1000, PAUSE_MS = 20, SOON_MS = 50, SOON_TICKS = 20 };
@@ -18,6 +19,7 @@ struct tarn_watch {
     int mounts; // /proc/self/mountinfo, for its events
     int event;  // an eventfd: 1 look now; STOP
     _Atomic bool stop;
+    struct tarn_linger *linger;
     unsigned soon; // so many ticks come sooner: slots may have just become free
 };
 
@@ -26,23 +28,6 @@ struct missing {
     uint32_t *numbers;
     size_t count;
 };
-
-// A slot that is attached nowhere stays known to the kernel while a file of it is open. When that is
-// closed its path remains cached under the root, which is out of reach by its name: so the names in the
-// root are dropped, for as long as that takes.
-static void drop_names(const struct tarn_watch *watch, const struct tarn_slot *slot)
-{
-    const struct tarn_erofs *erofs = &slot->image->bootstrap.erofs;
-    struct tarn_erofs_inode root;
-    if (tarn_erofs_inode(erofs, erofs->root_nid, &root) < 0)
-        return;
-    struct tarn_erofs_dirent entry;
-    for (uint64_t cookie = 0; tarn_erofs_readdir(erofs, &root, cookie, &entry) > 0;
-         cookie = entry.cookie)
-        tarn_connection_drop_name(watch->options.connection,
-                                  (uint64_t)slot->number << TARN_NID_BITS | root.nid, entry.name,
-                                  entry.length);
-}
 
 // Returns whether there are slots that are GONE.
 static bool collect(const struct tarn_watch *watch, struct missing *missing)
@@ -58,7 +43,7 @@ static bool collect(const struct tarn_watch *watch, struct missing *missing)
         const enum tarn_slot_state state = tarn_slots_state(slots, slot);
         const uint32_t number = slot->number;
         if (state == TARN_SLOT_GONE) {
-            drop_names(watch, slot);
+            tarn_linger_slot(watch->linger, slot);
             gone = true;
         }
         tarn_slot_put(slot);
@@ -138,7 +123,9 @@ static bool look_everywhere(const struct tarn_watch *watch, struct missing *miss
 static void tick(struct tarn_watch *watch)
 {
     struct missing missing;
+    tarn_linger_begin(watch->linger);
     const bool gone = collect(watch, &missing);
+    tarn_linger_end(watch->linger);
     if (!gone)
         watch->soon = SOON_TICKS;
     else if (watch->soon > 0)
@@ -181,6 +168,7 @@ static void free_watch(struct tarn_watch *watch)
         close(watch->event);
     if (watch->mounts >= 0)
         close(watch->mounts);
+    tarn_linger_free(watch->linger);
     free(watch);
 }
 
@@ -194,6 +182,9 @@ int tarn_watch_start(const struct tarn_watch_options *options, struct tarn_watch
     started->mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     started->event = eventfd(0, EFD_CLOEXEC);
     int ret = started->mounts < 0 || started->event < 0 ? -errno : 0;
+    started->linger = tarn_linger_new(options->connection);
+    if (ret == 0 && !started->linger)
+        ret = -ENOMEM;
     if (ret == 0)
         ret = -pthread_create(&started->thread, NULL, run, started);
     if (ret < 0) {

@@ -63,8 +63,8 @@ static void mounter_answered(uv_poll_t *poll, int status, int events)
 static int mount_base(struct tarn_worker *worker, struct tarn_err *err)
 {
     const struct tarn_mounter_request request = { .operation = TARN_MOUNTER_BASE };
-    struct tarn_mounter_reply reply;
-    int fd;
+    struct tarn_mounter_reply reply = { 0 };
+    int fd = -1;
     int ret = tarn_mounter_send(worker->options.mounter, &request, err);
     if (ret == 0)
         ret = tarn_mounter_receive(worker->options.mounter, &reply, &fd, err);
@@ -228,6 +228,7 @@ static void connection_ended(void *context, struct tarn_connection *connection)
     if (worker->connection != connection)
         return;
     worker->connection = NULL;
+    tarn_slots_end_all(worker->slots);
     if (worker->state != TARN_WORKER_ENDING)
         tarn_log(TARN_LOG_WARNING, "%s/mnt was unmounted; ending", worker->options.root);
     begin_end(worker);

@@ -59,6 +59,14 @@ def log_of(tarn):
     return (tarn.root / "run" / "tarnd.log").read_text(errors="replace")
 
 
+def assert_clean(tarn):
+    """No sanitizer had anything to say."""
+    log = tarn.root / "run" / "tarnd.log"
+    text = log.read_text(errors="replace") if log.exists() else ""
+    for word in ("Sanitizer", "runtime error"):
+        assert word not in text, text[-10000:]
+
+
 def read(path):
     with open(path, "rb", buffering=0) as file:
         out = b""

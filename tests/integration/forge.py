@@ -29,6 +29,7 @@ class Forge:
         self.config = read.layout.json(self.manifest["config"])
         self.target = target
         self.encoder = Encoder()
+        self.finish = lambda forge: None  # called when all but the manifest is written
 
     # Containers: parse, change a section, build again.
 
@@ -141,5 +142,6 @@ class Forge:
         config = layout.blob(oci.compact(self.config), self.manifest["config"]["mediaType"])
         self.manifest["config"].update(digest=config["digest"], size=config["size"])
         self.manifest.pop("subject", None)
+        self.finish(self)
         layout.tag(layout.blob(oci.compact(self.manifest), oci.MANIFEST), TAG)
         return f"oci:{self.target}:{TAG}"

@@ -193,3 +193,9 @@ def damage(data, offset, value):
     """A copy with the bytes at offset replaced."""
     value = bytes(value)
     return data[:offset] + value + data[offset + len(value):]
+
+
+def rechecked(block):
+    """A header with its checksum made right."""
+    blank = block[:148] + b" " * 8 + block[156:]
+    return block[:148] + b"%06o\0 " % sum(blank) + block[156:]

@@ -65,11 +65,6 @@ def test_fsck_has_nothing_to_say(image, tmp_path):
         assert (got.sha256, got.target) == (want.sha256, want.target), path
 
 
-def test_check(image, tarn):
-    tarn("check", image.converted)
-    tarn("check", "--quick", image.converted)
-
-
 def test_digest_of_source_and_of_result(image, tarn):
     digest = "sha256:" + image.read.bootstrap.tree_digest.hex()
     assert tarn("digest", image.converted).text.split()[0] == digest
@@ -129,37 +124,6 @@ def test_inspect(image, tarn):
         "sha256:" + blob.digest.hex() for blob in boot.blobs]
     text = tarn("inspect", image.converted).text
     assert all(blob.digest.hex() in text for blob in boot.blobs)
-
-
-def test_export_gives_the_layers_back(image, tarn, tmp_path):
-    tarn("export", image.converted, f"oci:{tmp_path}/plain:t")
-    digest = "sha256:" + image.read.bootstrap.tree_digest.hex()
-    assert tarn("digest", f"oci:{tmp_path}/plain:t").text.split()[0] == digest
-    manifest = oci_layout.read_json(tmp_path / "plain", oci_layout.tags(tmp_path / "plain")["t"])
-    assert len(manifest["layers"]) == len(image.read.layers)
-    assert "tarn-blob" not in str(manifest)
-
-
-def test_exported_layers_make_the_same_blobs(corner, tarn, tmp_path):
-    tarn("export", corner.converted, f"oci:{tmp_path}/plain:t")
-    tarn("convert", f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/again:t")
-    again = images.reader_image.Image(f"oci:{tmp_path}/again:t")
-    assert [b.layer.digest for b in again.blobs] == [b.layer.digest for b in corner.read.blobs]
-    assert again.manifest.bootstrap_digest == corner.read.manifest.bootstrap_digest
-
-
-def test_export_is_for_others_too(corner, tarn, tmp_path):
-    tarn("export", corner.converted, f"oci:{tmp_path}/plain:t")
-    found = images.unpack_by_umoci(tmp_path / "plain", "t", tmp_path)
-    expected = dict(corner.expected)
-    for path, (fields, why) in corner_cases.UMOCI.items():
-        if fields is None and path not in found:
-            del expected[path]
-        elif fields is not None:
-            del expected[path], found[path]
-        else:
-            raise AssertionError(f"{path!r}: {why}")
-    trees.assert_same(expected, found)
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])

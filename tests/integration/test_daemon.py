@@ -27,6 +27,12 @@ def five(session_tarn, tmp_path_factory):
             for i in range(5)]
 
 
+@pytest.fixture(autouse=True)
+def clean_log(tarn):
+    yield
+    help_.assert_clean(tarn)
+
+
 @pytest.fixture
 def own(tarn, tmp_path):
     """An image that the test may damage."""

@@ -37,27 +37,39 @@ def members(layout, number, tag="latest"):
         return [(m.name, m.type, m.linkname) for m in tar]
 
 
-def test_gives_the_same_blobs_again(image, session_tarn, tmp_path):
-    export(session_tarn, image.converted, f"oci:{tmp_path}/plain:latest")
+@pytest.fixture(scope="module")
+def exports():
+    return {}
+
+
+@pytest.fixture
+def plain(image, exports, session_tarn, tmp_path_factory):
+    """The layout that an image was exported to, as `latest`, and what tarn said about it."""
+    if image.name not in exports:
+        layout = tmp_path_factory.mktemp("plain") / image.name
+        exports[image.name] = layout, export(session_tarn, image.converted, f"oci:{layout}:latest")
+    return exports[image.name]
+
+
+def test_gives_the_same_blobs_again(image, plain, session_tarn, tmp_path):
     again = f"oci:{tmp_path}/again:latest"
-    session_tarn("convert", f"oci:{tmp_path}/plain:latest", again)
-    assert blobs_of(again) == [blob.layer.digest for blob in image.read.blobs]
-    assert images.reader_image.Image(again).bootstrap_bytes == image.read.bootstrap_bytes
+    session_tarn("convert", f"oci:{plain[0]}:latest", again)
+    read = images.reader_image.Image(again)
+    assert [layer.digest for layer in read.manifest.chain] == [
+        layer.digest for layer in image.read.manifest.chain]
+    assert read.bootstrap.tree_digest == image.read.bootstrap.tree_digest
 
 
-def test_tree_digest_is_the_sources(image, session_tarn, tmp_path):
-    export(session_tarn, image.converted, f"oci:{tmp_path}/plain:x")
-    found = session_tarn("digest", f"oci:{tmp_path}/plain:x").text.strip()
+def test_tree_digest_is_the_sources(image, plain, session_tarn):
+    found = session_tarn("digest", f"oci:{plain[0]}:latest").text.strip()
     assert found == "sha256:" + image.read.bootstrap.tree_digest.hex()
-    assert found == session_tarn("digest", image.source).text.strip()
 
 
-@pytest.mark.parametrize("name", ["base", "quirks"])
-def test_umoci_unpacks_what_it_unpacks_of_the_source(name, request, session_tarn, tmp_path):
-    image = request.getfixturevalue(name)
-    export(session_tarn, image.converted, f"oci:{tmp_path}/plain:latest")
-    found = images.unpack_by_umoci(tmp_path / "plain", "latest", tmp_path)
-    found[b""] = found[b""].but(mtime=images.root_entry(tmp_path / "plain", "latest"))
+def test_umoci_unpacks_what_it_unpacks_of_the_source(image, plain, tmp_path):
+    if image.name == "corner":
+        pytest.skip("below")
+    found = images.unpack_by_umoci(plain[0], "latest", tmp_path)
+    found[b""] = found[b""].but(mtime=images.root_entry(plain[0], "latest"))
     trees.assert_same(image.expected, found)
 
 
@@ -73,7 +85,7 @@ def test_umoci_unpacks_the_corner_cases(session_tarn, tmp_path):
     trees.assert_same(source, found)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_random_layers(session_tarn, tmp_path, seed):
     image = convert_layers(session_tarn, random_layers.layers(5000 + seed), tmp_path)
     export(session_tarn, image.converted, f"oci:{tmp_path}/plain:latest")
@@ -146,24 +158,24 @@ def test_a_hole_of_a_tebibyte_costs_nothing(session_tarn, tmp_path):
         session_tarn("digest", f"oci:{tmp_path}/source").text
 
 
-def test_documents(image, session_tarn, tmp_path):
-    said = export(session_tarn, image.converted, f"oci:{tmp_path}/plain:a.tag")
-    descriptor = oci_layout.tags(tmp_path / "plain")["a.tag"]
+def test_documents(image, plain):
+    layout, said = plain
+    descriptor = oci_layout.tags(layout)["latest"]
     assert said["manifest_digest"] == descriptor["digest"]
-    manifest = oci_layout.read_json(tmp_path / "plain", descriptor)
+    manifest = oci_layout.read_json(layout, descriptor)
     assert manifest["mediaType"] == descriptor["mediaType"] == oci_layout.MANIFEST
     assert {layer["mediaType"] for layer in manifest["layers"]} == {oci_layout.LAYER + "+gzip"}
-    config = oci_layout.read_json(tmp_path / "plain", manifest["config"])
+    config = oci_layout.read_json(layout, manifest["config"])
     original = read_source_config(image)
     diff_ids = config["rootfs"].pop("diff_ids")
     assert len(diff_ids) == len(manifest["layers"]) == len(original["rootfs"].pop("diff_ids"))
     assert config == original
     for layer, diff_id in zip(manifest["layers"], diff_ids):
-        stored = tmp_path / "plain/blobs/sha256" / layer["digest"][7:]
+        stored = layout / "blobs/sha256" / layer["digest"][7:]
         head = stored.read_bytes()[:10]
         assert head[:4] == b"\x1f\x8b\x08\0" and head[4:8] == bytes(4), "gzip header"
         assert oci_layout.sha256(images.gunzip(stored)) == diff_id
-    done = subprocess.run(["skopeo", "inspect", f"oci:{tmp_path}/plain:a.tag"], capture_output=True,
+    done = subprocess.run(["skopeo", "inspect", f"oci:{layout}:latest"], capture_output=True,
                           text=True, check=True)
     assert json.loads(done.stdout)["Layers"] == [layer["digest"] for layer in manifest["layers"]]
 
@@ -209,9 +221,10 @@ def test_from_a_directory(session_tarn, tmp_path):
     export(session_tarn, f"oci:{tmp_path}/converted", f"oci:{tmp_path}/plain")
     assert session_tarn("digest", f"oci:{tmp_path}/plain").text == \
         session_tarn("digest", f"dir:{tmp_path}/tree").text
-    assert "history" not in json.loads(subprocess.run(
+    config = subprocess.run(
         ["skopeo", "inspect", "--config", "--raw", f"oci:{tmp_path}/plain:latest"],
-        capture_output=True, check=True).stdout)
+        capture_output=True, check=True).stdout
+    assert json.loads(config)["history"] == [{"created_by": "tarn", "comment": "layer"}]
 
 
 def test_refused(corner, session_tarn, tmp_path):
