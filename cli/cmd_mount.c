@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/mount.h>
@@ -182,6 +183,7 @@ static int run(const struct mount_arguments *arguments, struct tarn_err *err)
     tarn_autofree char *image = absolute_image(arguments->image, err);
     if (!image)
         return err->code;
+    assert(arguments->directory);
     tarn_autoclose int directory = open(arguments->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     tarn_autofree char *path = directory < 0 ? NULL : realpath(arguments->directory, NULL);
     if (!path || !root)

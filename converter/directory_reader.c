@@ -137,8 +137,12 @@ static int read_xattrs(struct walk *walk, int fd, struct tarn_tar_entry *entry)
     walk->names.length = 0;
     walk->values.length = 0;
     int ret = list_names(walk, path);
+    if (ret == 0)
+        ret = tarn_buf_reserve(&walk->values, 1); // no value is NULL
     if (ret < 0)
         return fail(walk, ret, "list the xattrs of");
+    if (walk->names.length == 0)
+        return 0;
     const char *name = (const char *)walk->names.data;
     const char *end = name + walk->names.length;
     for (; name < end; name += strlen(name) + 1) {

@@ -86,6 +86,7 @@ struct tarn_slot *tarn_slots_add(struct tarn_slots *slots, struct tarn_node_imag
     slot->ino32 = ino32;
     slot->since = time(NULL);
     slot->references = 1;
+    slot->image = image;
     pthread_rwlock_wrlock(&slots->lock);
     const int ret = make_room(slots);
     if (ret == 0) {
@@ -100,7 +101,6 @@ struct tarn_slot *tarn_slots_add(struct tarn_slots *slots, struct tarn_node_imag
         free(slot);
         return NULL;
     }
-    slot->image = image;
     tarn_node_image_ref(image);
     return slot;
 }

@@ -362,8 +362,6 @@ static void finish(struct tarn_archive_members *members)
     if (members->count > 0)
         qsort(members->list, members->count, sizeof members->list[0], compare_names);
     for (size_t i = 0; i < members->count; i++) {
-        // Only members before i were released; the analyzer loses count.
-        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
         if (i + 1 < members->count && strcmp(members->list[i].name, members->list[i + 1].name) == 0)
             member_release(&members->list[i]);
         else
@@ -373,6 +371,7 @@ static void finish(struct tarn_archive_members *members)
     for (size_t i = 0; i < members->count; i++) {
         struct tarn_archive_member *link = &members->list[i];
         const struct tarn_archive_member *target =
+            // Those that were released stand behind count. NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
             link->target ? tarn_archive_members_find(members, link->target) : NULL;
         if (target && !target->target) {
             link->offset = target->offset;

@@ -87,7 +87,7 @@ static void make_rows(struct fixture *fixture, struct maker *maker, uint32_t blo
     uint32_t number = 0;
     for (uint64_t address = 0; address < SPACE; address += CHUNK, number++) {
         const size_t length = tarn_min_u64(SPACE - address, CHUNK);
-        const uint64_t back = (number - 3) / 4 * 4 * CHUNK;
+        const uint64_t back = (uint64_t)number / 4 * 4 * CHUNK;
         if (blob == 1 && number % 4 == 3 && length == CHUNK)
             refer(fixture, maker, address, number / 4 % 3, back);
         else

@@ -19,7 +19,7 @@ struct good {
     const char *path;
     const char *tag;
     bool digest;
-}; // NOLINT(clang-analyzer-optin.performance.Padding): in the order of a reference
+};
 
 static const struct good good[] = {
     { "docker://ghcr.io/a/b:1", TARN_REFERENCE_DOCKER, "ghcr.io", "a/b", "1", false },
