@@ -117,6 +117,22 @@ static void set_bytes(json_t *object, const char *key, const void *bytes, size_t
     json_object_set_new(object, hex_key, json_string(hex));
 }
 
+// The full name of an xattr in fresh memory; bytes beyond ASCII as \xNN where they are not UTF-8.
+static char *xattr_name(const struct tarn_erofs_xattr *xattr)
+{
+    const char *prefix = tarn_erofs_xattr_prefix(xattr->index);
+    tarn_autojson json_t *text = json_stringn(xattr->name, xattr->name_length);
+    if (text)
+        return tarn_asprintf("%s%s", prefix, json_string_value(text));
+    tarn_autobuf struct tarn_buf name = { 0 };
+    int ret = tarn_buf_printf(&name, "%s", prefix);
+    for (size_t i = 0; ret == 0 && i < xattr->name_length; i++) {
+        const unsigned char c = (unsigned char)xattr->name[i];
+        ret = tarn_buf_printf(&name, c < 128 ? "%c" : "\\x%02x", c);
+    }
+    return ret < 0 ? NULL : strdup((const char *)name.data);
+}
+
 static int add_xattrs(const struct listing *listing, const struct tarn_erofs_inode *inode,
                       json_t *entry)
 {
@@ -125,8 +141,7 @@ static int add_xattrs(const struct listing *listing, const struct tarn_erofs_ino
     uint32_t cursor = 0;
     int ret;
     while ((ret = tarn_erofs_xattr(listing->erofs, inode, &cursor, &xattr)) == 1) {
-        tarn_autofree char *name = tarn_asprintf("%s%.*s", tarn_erofs_xattr_prefix(xattr.index),
-                                                 (int)xattr.name_length, xattr.name);
+        tarn_autofree char *name = xattr_name(&xattr);
         if (name)
             set_bytes(xattrs, name, xattr.value, xattr.length);
     }

@@ -223,8 +223,8 @@ def parents(tar):
 def lower(tar):
     """What the second layer changes."""
     tar.directory(b"lower", mode=0o755, mtime=20)
-    for name in (b"removed", b"replaced", b"linked", b"removed-after-link", b"mode", b"to-directory",
-                 b"both-1", b"both-2", b"again"):
+    for name in (b"removed", b"replaced", b"linked", b"removed-after-link", b"mode",
+                 b"to-directory", b"both-1", b"both-2", b"again"):
         tar.add(b"lower/" + name, data=b"lower " + name, mode=0o640, uid=1, mtime=21,
                 xattrs={b"user.lower": name, b"user.keep": b"k"})
     for name in (b"opaque", b"opaque-late", b"opaque-empty", b"opaque-only", b"removed-d",

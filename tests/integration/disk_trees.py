@@ -26,7 +26,7 @@ def set_attributes(path, mode=None, owner=None, time=None, xattrs=()):
 
 def make(top, exact=False, before=False, xattrs=False, acls=False, long=True, large=True):
     """A tree. exact: nanoseconds, times before 1970 and after 2106; before: nanoseconds before 1970
-    too. xattrs, acls. long: names over 100 bytes. large: owners and device numbers beyond 21 bits."""
+    too. xattrs, acls. long: names over 100 bytes. large: owners and devices beyond 21 bits."""
     top = os.fsencode(top)
 
     def at(*names):

@@ -74,8 +74,9 @@ def unpack_by_umoci(layout, tag, scratch):
     xattrs and times."""
     target = scratch / "tmpfs"
     with mounts.Mounted("tmpfs", "tmpfs", target, "mode=0755"):
-        done = subprocess.run(["umoci", "raw", "unpack", "--image", f"{layout}:{tag}",
-                               f"{target}/tree"], capture_output=True, text=True, errors="replace", check=False)
+        words = ["umoci", "raw", "unpack", "--image", f"{layout}:{tag}", f"{target}/tree"]
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace",
+                              check=False)
         assert done.returncode == 0, f"umoci: {done.stdout}{done.stderr}"
         return trees.scan(f"{target}/tree")
 

@@ -172,8 +172,8 @@ class Tar:
             numbers = f"{len(pairs)}\n" + "".join(f"{o}\n{n}\n" for o, n in pairs)
             data = pad(numbers.encode()) + data
         saved, self.prefix = self.prefix, b""
-        self.add(b"./GNUSparseFile.1/" + name[-50:].replace(b"/", b"_"), data, pax=records, means=means,
-                 **more)
+        self.add(b"./GNUSparseFile.1/" + name[-50:].replace(b"/", b"_"), data, pax=records,
+                 means=means, **more)
         self.prefix = saved
 
     def sparse_old(self, name, size, pairs, data, more):

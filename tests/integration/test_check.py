@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tarn check: says "ok" to a right image, and names the first broken rule and its place of a wrong one."""
+"""tarn check: "ok" of a right image, the first broken rule and its place of a wrong one."""
 import hashlib
 import json
 import struct
@@ -33,7 +33,7 @@ def small(session_tarn, tmp_path_factory):
 
 
 def damaged(image, target, digest, offset, change=lambda byte: byte ^ 0x40):
-    """A copy of the converted layout with one byte of a blob changed -> (name, path of the blob)."""
+    """A copy of the converted layout with one byte of a blob changed -> (name, the blob's path)."""
     layout = images.copy_layout(image.layout, target)
     path = layout / "blobs/sha256" / digest.removeprefix("sha256:")
     data = bytearray(path.read_bytes())
@@ -73,8 +73,8 @@ def test_with_foreign_blobs(small, session_tarn, tmp_path):
     data = bytearray(path.read_bytes())
     data[row.offset + row.size // 2] ^= 1
     path.write_bytes(data)
-    session_tarn.fails(f"blob sha256:{foreign.digest.hex()} chunk at data-space address {row.address} ",
-                       "check", f"oci:{name}:other")
+    session_tarn.fails(f"blob sha256:{foreign.digest.hex()} chunk at data-space address "
+                       f"{row.address} ", "check", f"oci:{name}:other")
 
 
 @pytest.mark.parametrize("number", [0, 1, 7, -1])
@@ -170,8 +170,8 @@ def test_a_bootstrap_that_the_blobs_do_not_give(small, session_tarn, tmp_path):
         made.seal_erofs(image)
     made.edit_bootstrap(change)
     # The superblock's checksum is the first thing that differs.
-    session_tarn.fails("bootstrap offset 1028: it is not what the layer metadata", "check", "--quick",
-                       made.save())
+    session_tarn.fails("bootstrap offset 1028: it is not what the layer metadata", "check",
+                       "--quick", made.save())
 
 
 def test_a_row_that_the_metadata_does_not_have(small, session_tarn, tmp_path):
@@ -185,7 +185,7 @@ def test_a_row_that_the_metadata_does_not_have(small, session_tarn, tmp_path):
                 parts[5][at] ^= 1
     made.edit_bootstrap(change)
     address = small.read.bootstrap.blobs[0].rows[2].address
-    session_tarn.fails(f"chunk at data-space address {address}: the bootstrap's row is not the layer",
+    session_tarn.fails(f"chunk at data-space address {address}: the bootstrap's row is not the",
                        "check", "--quick", made.save())
 
 

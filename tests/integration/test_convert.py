@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A converted image, looked at in every way that there is: by the reader, by the kernel, by FUSE and
-by the tarn command. Each must show what the layers say."""
+"""A converted image, looked at in every way that there is: by the reader, by the kernel, by FUSE
+and by the tarn command. Each must show what the layers say."""
 import hashlib
 import os
 import stat

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tarn export: plain layers back from a converted image. The strongest judge is Tarn itself: layers that
-mean the same give the same blobs, byte for byte, when they are converted again. umoci judges too."""
+"""tarn export: plain layers back from a converted image. The strongest judge is Tarn itself: layers
+that mean the same give the same blobs, byte for byte, when they are converted again. umoci judges
+too."""
 import json
 import stat
 import subprocess
@@ -209,8 +210,9 @@ def test_with_foreign_blobs(session_tarn, tmp_path):
     assert images.reader_image.Image(name).foreign
     export(session_tarn, name, f"oci:{tmp_path}/plain:latest")
     assert session_tarn("digest", f"oci:{tmp_path}/plain").text.strip() == image.digest
-    manifest = oci_layout.read_json(tmp_path / "plain", oci_layout.tags(tmp_path / "plain")["latest"])
-    config = oci_layout.read_json(tmp_path / "plain", manifest["config"])
+    layout = tmp_path / "plain"
+    manifest = oci_layout.read_json(layout, oci_layout.tags(layout)["latest"])
+    config = oci_layout.read_json(layout, manifest["config"])
     assert config["history"] == read_source_config(image)["history"]
 
 

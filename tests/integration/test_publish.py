@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a conversion leaves at its destination: the original for everyone else, nothing half done."""
+"""What a conversion leaves at its destination: the original for all others, nothing half done."""
 import hashlib
 import json
 import os
@@ -45,7 +45,8 @@ def large(tmp_path_factory):
 
 def assert_clean(layout, tags=()):
     """No tag but these, no file that is not what its name says, no temporary file."""
-    assert {t for t in oci_layout.tags(layout) if t and not t.startswith("tarn-layer-")} == set(tags)
+    found = {tag for tag in oci_layout.tags(layout) if tag and not tag.startswith("tarn-layer-")}
+    assert found == set(tags)
     assert_no_half_blob(layout)
     names = {str(p.relative_to(layout)) for p in Path(layout).rglob("*") if p.is_file()}
     odd = {n for n in names if not n.startswith("blobs/sha256/")} - {"oci-layout", "index.json"}

@@ -17,8 +17,8 @@ def bootstrap_bytes(image):
     if made != found:
         at = next((i for i, (a, b) in enumerate(zip(made, found)) if a != b),
                   min(len(made), len(found)))
-        raise s.Broken(f"bootstrap: {len(found)} bytes, made again {len(made)}, first difference at "
-                       f"{at}")
+        raise s.Broken(f"bootstrap: {len(found)} bytes, made again {len(made)}, first difference "
+                       f"at {at}")
 
 
 def tree_digests(image):
@@ -79,7 +79,8 @@ def check_content(image, content, where):
          where)
     if content.data_length():
         end = content.address + content.data_length()
-        need(s.is_zero(image.spaces.read(content.holder, end, -end % s.BLOCK)), "{}: padding", where)
+        rest = image.spaces.read(content.holder, end, -end % s.BLOCK)
+        need(s.is_zero(rest), "{}: padding", where)
 
 
 def stored_or_not(image):
@@ -205,8 +206,8 @@ CHECKS = (lower_records, stored_or_not, foreign_rows, implicit_used, tree_digest
 
 
 def check(image, limit=CHUNKER_BYTES):
-    """Raises Broken at the first broken rule. Only so many bytes of each blob are chunked and encoded
-    again, which is slow here."""
+    """Raises Broken at the first broken rule. Only so many bytes of each blob are chunked and
+    encoded again, which is slow here."""
     for one in CHECKS:
         one(image)
     cut_points(image, limit)

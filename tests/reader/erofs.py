@@ -135,8 +135,8 @@ class Reader:
         layout = form >> 1
         need(layout in (PLAIN, INLINE, CHUNKED), "{}: format {:#x}", where, form)
         if form & 1:
-            (_, _, _, zero, size, place, ino, uid, gid, seconds, nsec, links, zeros) = struct.unpack(
-                "<HHHHQIIIIqII16s", self.slice(at, 64, where))
+            (_, _, _, zero, size, place, ino, uid, gid, seconds, nsec, links,
+             zeros) = struct.unpack("<HHHHQIIIIqII16s", self.slice(at, 64, where))
             need(zero == 0 and is_zero(zeros), "{}: reserved fields", where)
             compact = uid < 65536 and gid < 65536 and links < 65536 and size < 1 << 32 and (
                 seconds, nsec) == self.epoch

@@ -54,7 +54,8 @@ class Spaces:
                 run_start = row.address if row.first else run_start
                 start = chunks.prefix_start(run_start, row.address)
                 prefix = self.read(index, start, row.address - start)
-                data = chunks.decode(row, blob.view[row.offset:row.offset + row.size], prefix, where)
+                stored = blob.view[row.offset:row.offset + row.size]
+                data = chunks.decode(row, stored, prefix, where)
             os.pwrite(file.fileno(), data, row.address)
 
     def read(self, index, address, length):
@@ -82,7 +83,8 @@ class Runs:
             holder = self.places[row.blob].get(row.target)
             need(holder is not None, "{}: names no row", where)
             named = self.blobs[row.blob].rows[holder]
-            need(named.kind == "stored" and (named.length, named.digest) == (row.length, row.digest),
+            need(named.kind == "stored", "{}: names a reference", where)
+            need((named.length, named.digest) == (row.length, row.digest),
                  "{}: names another chunk", where)
             return self.chunk(row.blob, holder)
         if len(self.cache) > 20000:

@@ -217,8 +217,8 @@ def parse(view, what):
     """The bytes of a layer metadata -> Layer."""
     sections = s.parse(view, b"TARNMETA", what)
     level, libzstd, index, space, length, counts = parse_header(sections[s.LAYER].data, what)
-    layer = Layer(level, libzstd, index, space, length, tables.parse(sections, what), [], [], [], [],
-                  sections)
+    layer = Layer(level, libzstd, index, space, length, tables.parse(sections, what), [], [], [],
+                  [], sections)
     need(all(b.slot == 0 for b in layer.blobs), "{}: a slot in layer metadata", what)
     for i, blob in enumerate(layer.blobs):
         where = f"{what}: blob {i}"

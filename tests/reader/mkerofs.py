@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the EROFS image of a merged tree (format.md, section 9): plan, then bytes."""
-import stat
 import struct
 from collections import Counter
 

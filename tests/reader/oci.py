@@ -39,7 +39,8 @@ class Layout:
                  descriptor["size"])
             view = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if size else b"")
         if verify:
-            need("sha256:" + hashlib.sha256(view).hexdigest() == digest, "{}: wrong SHA-256", digest)
+            found = "sha256:" + hashlib.sha256(view).hexdigest()
+            need(found == digest, "{}: wrong SHA-256", digest)
         return view
 
     def json(self, descriptor):

@@ -45,7 +45,7 @@ def round_up(number, to):
 
 
 def is_zero(data):
-    return not any(memoryview(data).cast("B")) if len(data) < 64 else bytes(data).strip(b"\0") == b""
+    return bytes(data).strip(b"\0") == b""
 
 
 def xxh3(data):
@@ -55,7 +55,8 @@ def xxh3(data):
 def records(data, form, what):
     """Yields tuples of the struct form; data must be whole records."""
     step = struct.Struct("<" + form)
-    need(len(data) % step.size == 0, "{}: {} bytes are no multiple of {}", what, len(data), step.size)
+    need(len(data) % step.size == 0, "{}: {} bytes are no multiple of {}", what, len(data),
+         step.size)
     return list(step.iter_unpack(data))
 
 
@@ -122,7 +123,8 @@ def parse(view, magic, what):
 
     sections, end, seen = {}, 0, []
     for i in range(count):
-        kind, flags, offset, length, checksum = struct.unpack_from("<IIQQQ", view, start + i * ENTRY)
+        kind, flags, offset, length, checksum = struct.unpack_from("<IIQQQ", view,
+                                                                   start + i * ENTRY)
         name = f"{what}: section {kind:#06x}"
         need(flags & ~(REQUIRED | ZSTD | 0xFF00) == 0, "{}: flags {:#x}", name, flags)
         need(offset == round_up(end, 8), "{}: offset {} is not {}", name, offset, round_up(end, 8))
@@ -140,7 +142,8 @@ def parse(view, magic, what):
         need(flags == expected, "{}: flags {:#x} are not {:#x}", name, flags, expected)
         sections[kind] = Section(offset, length, flags, stored, decode(stored, flags, name))
         seen.append(kind)
-    need(seen == [kind for kind, _ in FORMS[magic]], "{}: sections {}", what, [hex(x) for x in seen])
+    need(seen == [kind for kind, _ in FORMS[magic]], "{}: sections {}", what,
+         [hex(x) for x in seen])
     need(start == round_up(end, 8) and is_zero(view[end:start]),
          "{}: bytes {} to {} before the directory", what, end, start)
     return sections

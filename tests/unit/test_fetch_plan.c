@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "daemon/fetch_plan.h"
+
+enum { K = 1024 };
+
+// Five chunks of 32 KiB: a prefix reaches over two of them.
+static const uint64_t even[] = { 0, 32 * K, 64 * K, 96 * K, 128 * K, 160 * K };
+// A large chunk, small ones, a large one; not at the start of the data space.
+static const uint64_t mixed[] = { 1000, 1000 + 100 * K, 1000 + 110 * K, 1000 + 120 * K,
+                                  1000 + 250 * K };
+
+static void test_needed(void **state)
+{
+    (void)state;
+    const struct {
+        const char *what;
+        const uint64_t *addresses;
+        uint32_t count;
+        uint64_t local;
+        uint64_t wanted;
+        uint64_t needed;
+    } cases[] = {
+        { "the first stands alone", even, 5, 0, 0x01, 0x01 },
+        { "cold: from the run's start", even, 5, 0, 0x10, 0x1f },
+        { "prefix local: itself only", even, 5, 0x0c, 0x10, 0x10 },
+        { "half of the prefix local", even, 5, 0x08, 0x10, 0x17 },
+        { "the near half missing", even, 5, 0x07, 0x10, 0x18 },
+        { "what is before the prefix does not matter", even, 5, 0x0c, 0x30 & 0x1f, 0x10 },
+        { "a local row is not needed", even, 5, 0x02, 0x02, 0 },
+        { "two wanted", even, 5, 0, 0x05, 0x07 },
+        { "a hole in what is local", even, 5, 0x0b, 0x10, 0x14 },
+        { "all local", even, 5, 0x1f, 0x1f, 0 },
+        { "a prefix inside one large chunk", mixed, 4, 0, 0x02, 0x03 },
+        { "small ones do not hide the large", mixed, 4, 0x06, 0x08, 0x09 },
+        { "mixed, the large one local", mixed, 4, 0x01, 0x08, 0x0e },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct tarn_run_shape run = { cases[i].addresses, cases[i].count };
+        const uint64_t got = tarn_plan_needed(&run, cases[i].local, cases[i].wanted);
+        if (got != cases[i].needed)
+            fail_msg("%s: want %#llx, got %#llx", cases[i].what,
+                     (unsigned long long)cases[i].needed, (unsigned long long)got);
+    }
+}
+
+// 64 chunks, the most that a word can say.
+static void test_long_run(void **state)
+{
+    (void)state;
+    uint64_t addresses[65];
+    for (uint64_t i = 0; i < 65; i++)
+        addresses[i] = i * 6000;
+    const struct tarn_run_shape run = { addresses, 64 };
+    assert_int_equal(tarn_plan_needed(&run, 0, UINT64_C(1) << 63), UINT64_MAX);
+    // 65,536 bytes before row 63 reach into row 52.
+    assert_int_equal(tarn_plan_prefix(&run, 63), (UINT64_MAX >> 1) & ~(UINT64_MAX >> 12));
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    const struct {
+        const char *what;
+        struct tarn_plan_item items[4];
+        size_t count;
+        uint64_t limit;
+        size_t want;
+    } cases[] = {
+        { "one", { { 100, 50 } }, 1, 1 << 20, 1 },
+        { "neighbours", { { 0, 100 }, { 100, 100 }, { 200, 1 } }, 3, 1 << 20, 3 },
+        { "up to the limit", { { 0, 100 }, { 100, 100 }, { 200, 1 } }, 3, 200, 2 },
+        { "one above the limit", { { 0, 1000 }, { 1000, 1 } }, 2, 200, 1 },
+        { "a small gap", { { 0, 50000 }, { 52000, 50000 } }, 2, 1 << 20, 2 },
+        { "5 % and no more", { { 0, 10000 }, { 11000, 10000 } }, 2, 1 << 20, 2 },
+        { "more than 5 %", { { 0, 10000 }, { 11001, 10000 } }, 2, 1 << 20, 1 },
+        { "more than 8 KiB", { { 0, 400000 }, { 408193, 400000 } }, 2, 1 << 20, 1 },
+        { "gaps in sum", { { 0, 50000 }, { 54000, 50000 }, { 108000, 20000 } }, 3, 1 << 20, 2 },
+        { "the limit counts gaps", { { 0, 50000 }, { 52000, 50000 } }, 2, 101000, 1 },
+        { "the same chunk twice", { { 0, 100 }, { 0, 100 } }, 2, 1 << 20, 1 },
+        { "at the end of all", { { UINT64_MAX - 100, 100 }, { UINT64_MAX, 0 } }, 2, 1 << 20, 2 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t got = tarn_plan_range(cases[i].items, cases[i].count, cases[i].limit);
+        if (got != cases[i].want)
+            fail_msg("%s: want %zu, got %zu", cases[i].what, cases[i].want, got);
+    }
+}
+
+static void test_cursors(void **state)
+{
+    (void)state;
+    struct tarn_cursors cursors = { 0 };
+    uint64_t at = 1 << 30;
+    const uint64_t want[] = { 0, 0, 256 * K, 512 * K, 1024 * K, 2048 * K, 2048 * K };
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        const uint64_t got = tarn_cursors_note(&cursors, at, 128 * K);
+        if (got != want[i])
+            fail_msg("read %zu: want %llu, got %llu", i, (unsigned long long)want[i],
+                     (unsigned long long)got);
+        at += 128 * K;
+    }
+    // The same again is no progress; somewhere else is another reader.
+    assert_int_equal(tarn_cursors_note(&cursors, at - 128 * K, 128 * K), 0);
+    for (uint64_t i = 1; i < TARN_CURSORS; i++)
+        assert_int_equal(tarn_cursors_note(&cursors, i << 33, 4096), 0);
+    assert_int_equal(tarn_cursors_note(&cursors, at, 128 * K), 2048 * K);
+    // One too many replaces the one that was used longest ago.
+    assert_int_equal(tarn_cursors_note(&cursors, UINT64_C(1) << 40, 4096), 0);
+    assert_int_equal(tarn_cursors_note(&cursors, at + 128 * K, 128 * K), 2048 * K);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_needed),
+        cmocka_unit_test(test_long_run),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_cursors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "daemon/store.h"
+#include "tests/support/test_bytes.h"
+
+enum { CHUNKS = 5, CHUNK = 20000 };
+
+// A blob of five chunks of noise; the last row is the gap row. seed changes the bytes.
+struct blob {
+    uint8_t addresses[(CHUNKS + 1) * 8];
+    uint8_t locations[(CHUNKS + 1) * 8];
+    uint8_t digests[(CHUNKS + 1) * TARN_DIGEST_SIZE];
+    uint8_t data[CHUNKS * CHUNK];
+    struct tarn_rows rows;
+};
+
+static void make_blob(struct blob *blob, uint64_t seed)
+{
+    memset(blob, 0, sizeof *blob);
+    tarn_test_noise(&seed, blob->data, sizeof blob->data);
+    for (uint32_t i = 0; i <= CHUNKS; i++) {
+        tarn_put_le64(blob->addresses + i * 8, (uint64_t)i * CHUNK);
+        const struct tarn_location location = {
+            .kind = i < CHUNKS ? TARN_LOCATION_STORED : TARN_LOCATION_GAP,
+            .raw = true,
+            .run_start = i == 0,
+            .stored_length = CHUNK,
+            .offset = (uint64_t)i * CHUNK,
+        };
+        tarn_put_le64(blob->locations + i * 8, tarn_location_pack(&location));
+        struct tarn_digest digest;
+        tarn_sha256(blob->data + (size_t)i * CHUNK, CHUNK, &digest);
+        if (i < CHUNKS)
+            memcpy(blob->digests + i * TARN_DIGEST_SIZE, digest.bytes, TARN_DIGEST_SIZE);
+    }
+    blob->rows = (struct tarn_rows){
+        .blob_size = sizeof blob->data,
+        .data_length = sizeof blob->data,
+        .count = CHUNKS + 1,
+        .addresses = blob->addresses,
+        .locations = blob->locations,
+        .digests = blob->digests,
+    };
+    tarn_sha256(blob->data, sizeof blob->data, &blob->rows.blob);
+}
+
+static int make_root(void **state)
+{
+    char *root = strdup("/tmp/tarn-store-XXXXXX");
+    assert_non_null(mkdtemp(root));
+    *state = root;
+    return 0;
+}
+
+static int remove_root(void **state)
+{
+    assert_int_equal(tarn_remove_tree(AT_FDCWD, *state, NULL), 0);
+    free(*state);
+    return 0;
+}
+
+static struct tarn_store *open_store(const char *root)
+{
+    struct tarn_store *store;
+    struct tarn_err err;
+    if (tarn_store_open(root, &store, &err) < 0)
+        fail_msg("%s", err.text);
+    return store;
+}
+
+static struct tarn_data_file *attach(struct tarn_store *store, const struct tarn_rows *rows)
+{
+    struct tarn_data_file *file;
+    struct tarn_err err;
+    if (tarn_store_attach(store, rows, &file, &err) < 0)
+        fail_msg("%s", err.text);
+    return file;
+}
+
+// What is written is found again, checked, by the next store; what is damaged is dropped.
+static void test_lasts(void **state)
+{
+    struct blob blob;
+    make_blob(&blob, 1);
+    static uint8_t scratch[TARN_CHUNK_MAX];
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *file = attach(store, &blob.rows);
+    assert_true(file->whole);
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_false(tarn_data_file_verified(file, i) || tarn_data_file_written(file, i));
+        if (i != 3)
+            assert_int_equal(tarn_data_file_put(file, i, blob.data + (size_t)i * CHUNK), 0);
+        assert_int_equal(tarn_data_file_verified(file, i), i != 3);
+    }
+    assert_ptr_equal(attach(store, &blob.rows), file);
+    tarn_store_free(store);
+
+    tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/data", (char *)*state, "*");
+    tarn_autofree char *command = tarn_asprintf(
+        "printf x | dd of=$(ls %s) bs=1 seek=%d conv=notrunc status=none", path, CHUNK + 77);
+    assert_int_equal(system(command), 0);
+    store = open_store(*state);
+    file = attach(store, &blob.rows);
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_false(tarn_data_file_verified(file, i));
+        assert_int_equal(tarn_data_file_written(file, i), i != 3);
+    }
+    const int want[CHUNKS] = { 0, -EIO, 0, -EIO, 0 };
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_int_equal(tarn_data_file_check(file, i, scratch), want[i]);
+        assert_int_equal(tarn_data_file_verified(file, i), want[i] == 0);
+        assert_int_equal(tarn_data_file_written(file, i), want[i] == 0);
+    }
+    assert_int_equal(tarn_data_file_read(file, 10, scratch, 1000), 0);
+    assert_memory_equal(scratch, blob.data + 10, 1000);
+    tarn_store_free(store);
+}
+
+// Rows that differ get a directory of their own, in whatever order they come.
+static void test_tables_differ(void **state)
+{
+    struct blob one;
+    struct blob two;
+    make_blob(&one, 1);
+    make_blob(&two, 2);
+    two.rows.blob = one.rows.blob; // the same blob, they say
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *a = attach(store, &one.rows);
+    struct tarn_data_file *b = attach(store, &two.rows);
+    assert_ptr_not_equal(a, b);
+    assert_string_not_equal(a->name, b->name);
+    assert_int_equal(a->number, 0);
+    assert_int_equal(b->number, 1);
+    assert_int_equal(tarn_data_file_put(a, 0, one.data), 0);
+    assert_false(tarn_data_file_verified(b, 0));
+    assert_ptr_equal(attach(store, &two.rows), b);
+    assert_ptr_equal(tarn_store_file(store, 1), b);
+    assert_null(tarn_store_file(store, 2));
+    tarn_store_free(store);
+    store = open_store(*state);
+    b = attach(store, &two.rows);
+    a = attach(store, &one.rows);
+    assert_ptr_not_equal(a, b);
+    assert_false(tarn_data_file_written(b, 0));
+    assert_true(tarn_data_file_written(a, 0));
+
+    // Of a reference only that it is one counts.
+    struct blob three;
+    make_blob(&three, 3);
+    struct tarn_location location = { .kind = TARN_LOCATION_REFERENCE, .blob = 5, .address = 9 };
+    tarn_put_le64(three.locations + 8, tarn_location_pack(&location));
+    a = attach(store, &three.rows);
+    location.blob = 6;
+    tarn_put_le64(three.locations + 8, tarn_location_pack(&location));
+    assert_ptr_equal(attach(store, &three.rows), a);
+    location = (struct tarn_location){ .kind = TARN_LOCATION_STORED, .stored_length = 7 };
+    tarn_put_le64(three.locations + 8, tarn_location_pack(&location));
+    assert_ptr_not_equal(attach(store, &three.rows), a);
+    tarn_store_free(store);
+}
+
+// Chunks that other blobs have are found, if they are written.
+static void test_index(void **state)
+{
+    struct blob one;
+    struct blob two;
+    make_blob(&one, 1);
+    make_blob(&two, 2);
+    memcpy(two.digests + 2 * TARN_DIGEST_SIZE, one.digests + 4 * TARN_DIGEST_SIZE,
+           TARN_DIGEST_SIZE);
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *a = attach(store, &one.rows);
+    struct tarn_data_file *b = attach(store, &two.rows);
+    const struct tarn_digest *digest = tarn_rows_digest_at(&b->rows, 2);
+    struct tarn_chunk_place place;
+    assert_false(tarn_store_find(store, digest, CHUNK, b, &place));
+    assert_int_equal(tarn_data_file_put(a, 4, one.data + 4 * CHUNK), 0);
+    assert_true(tarn_store_find(store, digest, CHUNK, b, &place));
+    assert_ptr_equal(place.file, a);
+    assert_int_equal(place.row, 4);
+    assert_false(tarn_store_find(store, digest, CHUNK, a, &place));
+    assert_false(tarn_store_find(store, digest, CHUNK - 1, b, &place));
+    tarn_store_free(store);
+    store = open_store(*state); // and by the next one
+    a = attach(store, &one.rows);
+    b = attach(store, &two.rows);
+    assert_true(tarn_store_find(store, tarn_rows_digest_at(&b->rows, 2), CHUNK, b, &place));
+    assert_ptr_equal(place.file, a);
+    tarn_store_free(store);
+}
+
+// Many equal digests and a growing table.
+static void test_index_grows(void **state)
+{
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *files[400];
+    for (uint64_t i = 0; i < 400; i++) {
+        struct blob blob;
+        make_blob(&blob, 100 + i);
+        struct blob first;
+        make_blob(&first, 100);
+        memcpy(blob.digests, first.digests, TARN_DIGEST_SIZE); // all begin alike
+        files[i] = attach(store, &blob.rows);
+        if (i % 3 == 2)
+            assert_int_equal(tarn_data_file_put(files[i], (uint32_t)(i % CHUNKS),
+                                                blob.data + i % CHUNKS * CHUNK), 0);
+    }
+    for (uint64_t i = 0; i < 400; i++) {
+        const uint32_t row = (uint32_t)(i % CHUNKS);
+        struct tarn_chunk_place place;
+        const bool found = tarn_store_find(store, tarn_rows_digest_at(&files[i]->rows, row), CHUNK,
+                                           NULL, &place);
+        if (found != (i % 3 == 2 || row == 0))
+            fail_msg("file %llu: found %d", (unsigned long long)i, found);
+        if (found && row != 0)
+            assert_ptr_equal(place.file, files[i]);
+    }
+    tarn_store_free(store);
+}
+
+static void damage(const char *root, const char *name, off_t offset, const char *bytes)
+{
+    tarn_autofree char *command =
+        tarn_asprintf("printf '%s' | dd of=$(ls %s/blobs/*/%s) bs=1 seek=%lld conv=notrunc "
+                      "status=none", bytes, root, name, (long long)offset);
+    assert_int_equal(system(command), 0);
+}
+
+// A damaged table is thrown away with all that hangs on it; the image's own is right.
+static void test_damaged_tables(void **state)
+{
+    const struct {
+        off_t offset;
+        const char *bytes;
+    } cases[] = {
+        { 0, "X" },                                  // magic
+        { 8, "\\002" },                              // version
+        { 12, "\\007" },                             // count
+        { 16, "\\001\\001" },                        // data length
+        { 80 + 8, "\\377\\377\\377\\377" },          // an address
+        { 80 + 8, "\\000\\000\\000\\000" },          // not ascending
+        { 80 + 6 * 8 + 5 * 8 + 7, "\\000" },         // the last row is no gap
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct blob blob;
+        make_blob(&blob, 1);
+        struct tarn_store *store = open_store(*state);
+        assert_int_equal(tarn_data_file_put(attach(store, &blob.rows), 0, blob.data), 0);
+        tarn_store_free(store);
+        damage(*state, "table", cases[i].offset, cases[i].bytes);
+        store = open_store(*state);
+        if (tarn_store_file(store, 0))
+            fail_msg("case %zu: the table was taken", i);
+        const struct tarn_data_file *file = attach(store, &blob.rows);
+        assert_false(tarn_data_file_written(file, 0));
+        assert_true(file->whole);
+        tarn_store_free(store);
+    }
+}
+
+static void test_bootstraps(void **state)
+{
+    struct tarn_store *store = open_store(*state);
+    static const char text[] = "a bootstrap";
+    struct tarn_digest digest;
+    tarn_sha256(text, sizeof text, &digest);
+    struct tarn_store_bytes bytes;
+    assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
+    assert_int_equal(tarn_store_save_bootstrap(store, &digest, text, sizeof text, NULL), 0);
+    assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), 0);
+    assert_int_equal(bytes.length, sizeof text);
+    assert_memory_equal(bytes.data, text, sizeof text);
+    tarn_store_unmap(&bytes);
+    // Other bytes under its name are dropped.
+    assert_int_equal(tarn_store_save_bootstrap(store, &digest, "other", 5, NULL), 0);
+    assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
+    char hex[TARN_DIGEST_HEX + 1];
+    tarn_autofree char *path = tarn_asprintf("%s/bootstraps/%s", (char *)*state,
+                                             tarn_digest_format_hex(&digest, hex));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(tarn_store_save_bootstrap(store, &digest, "", 0, NULL), 0);
+    assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
+    tarn_store_free(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_lasts, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_tables_differ, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_index, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_index_grows, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_damaged_tables, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_bootstraps, make_root, remove_root),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
