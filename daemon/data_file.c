@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "base/file.h"
 
@@ -16,6 +17,7 @@ enum {
     OFFSET_DATA_LENGTH = 16,
     OFFSET_BLOB_SIZE = 24,
     OFFSET_BLOB = 32,
+    OFFSET_XXH3 = 64, // of all that follows the header: finds accidents
     ROW_SIZE = 8 + 8 + TARN_DIGEST_SIZE,
     VERSION = 1,
 };
@@ -59,6 +61,9 @@ static int build_table(const struct tarn_rows *rows, struct tarn_buf *table)
         ret = tarn_buf_append_le64(table, plain_location(rows->locations + (size_t)i * 8));
     if (ret == 0)
         ret = tarn_buf_append(table, rows->digests, (size_t)rows->count * TARN_DIGEST_SIZE);
+    if (ret == 0)
+        tarn_put_le64(table->data + OFFSET_XXH3,
+                      XXH3_64bits(table->data + HEADER_SIZE, table->length - HEADER_SIZE));
     return ret;
 }
 
@@ -142,7 +147,9 @@ static int map_table(struct tarn_data_file *file, struct tarn_err *err)
     rows->blob_size = tarn_get_le64(p + OFFSET_BLOB_SIZE);
     memcpy(rows->blob.bytes, p + OFFSET_BLOB, TARN_DIGEST_SIZE);
     if (memcmp(p, magic, sizeof magic) != 0 || tarn_get_le32(p + OFFSET_VERSION) != VERSION ||
-        file->table_length != HEADER_SIZE + (uint64_t)rows->count * ROW_SIZE)
+        file->table_length != HEADER_SIZE + (uint64_t)rows->count * ROW_SIZE ||
+        tarn_get_le64(p + OFFSET_XXH3) !=
+            XXH3_64bits(p + HEADER_SIZE, file->table_length - HEADER_SIZE))
         return tarn_fail(err, -EUCLEAN, "store: blobs/%s/table is no table", file->name);
     rows->addresses = p + HEADER_SIZE;
     rows->locations = rows->addresses + (size_t)rows->count * 8;

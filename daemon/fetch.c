@@ -36,7 +36,7 @@ void tarn_fetch_free(struct tarn_fetch *fetch)
 
 bool tarn_fetch_busy(const struct tarn_fetch *fetch)
 {
-    return tarn_map_count(fetch->runs) > 0 || fetch->transfers > 0 || fetch->failed;
+    return fetch->run_count > 0 || fetch->transfers > 0 || fetch->failed;
 }
 
 void tarn_fetch_log(struct tarn_fetch *fetch, const char *format, ...)
@@ -98,6 +98,7 @@ static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch, struct tarn_node
         free(run);
         return NULL;
     }
+    fetch->run_count++;
     run->fetch = fetch;
     run->image = image;
     tarn_node_image_ref(image);
@@ -119,6 +120,14 @@ void tarn_run_hold(struct tarn_fetch_run *run)
     run->holds++;
 }
 
+// Whoever wants its rows from now on gets another run, with an image of their own.
+static void unlist(struct tarn_fetch_run *run)
+{
+    if (!run->unlisted)
+        tarn_map_remove(run->fetch->runs, run->hash, run);
+    run->unlisted = true;
+}
+
 void tarn_run_release(struct tarn_fetch_run *run)
 {
     if (--run->holds > 0)
@@ -131,7 +140,8 @@ void tarn_run_release(struct tarn_fetch_run *run)
         fetch->memory -= (uint64_t)(run->addresses[run->rows.count] - run->addresses[0]);
         free(run->buffer);
     }
-    tarn_map_remove(fetch->runs, run->hash, run);
+    unlist(run);
+    fetch->run_count--;
     tarn_node_image_unref(run->image);
     free(run);
 }
@@ -172,6 +182,7 @@ static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
         const uint32_t row =
             tarn_tables_blob(&image->bootstrap.tables, b).first_row + run->file_row + index;
         waiter->retried = true;
+        unlist(run);
         const struct tarn_fetch_target target = { image, b, row, TARN_FETCH_CHUNK };
         if (!tarn_fetch_want(run->fetch, &target, waiter))
             return true;

@@ -67,6 +67,7 @@ struct tarn_fetch_run {
     uint64_t hash;
     uint32_t holds; // jobs, ranges and callers that need it
     bool decoding;
+    bool unlisted; // not in fetch->runs any more
 
     // Decoded bytes, from the run's start; which rows of it are right. The job's while decoding.
     uint8_t *buffer;
@@ -108,6 +109,7 @@ struct tarn_fetch_range {
 struct tarn_fetch {
     struct tarn_fetch_options options;
     struct tarn_map *runs;
+    size_t run_count; // listed or not
     struct tarn_fetch_entry *queued; // rows to be read at the next flush
     size_t queued_count;
     size_t queued_capacity;

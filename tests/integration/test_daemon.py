@@ -57,9 +57,9 @@ def test_idle_exit(five, tarn, place):
     time.sleep(2)
     assert environment.alive(pid)
     tarn("umount", place)
-    assert wait_until(lambda: help_.ended(pid), 5)
+    assert wait_until(lambda: help_.ended(pid), 30)
     assert not base_mounts(tarn)
-    assert wait_until(lambda: environment.processes(tarn.root) == [], 5)
+    assert wait_until(lambda: environment.processes(tarn.root) == [], 30)
     assert slots(tarn) == []
     assert not (tarn.root / "run" / "control.sock").exists()
 
@@ -99,14 +99,14 @@ def test_sigterm_waits_for_the_last_mount(five, tarn, place, tmp_path):
     tarn("mount", five[0].converted, place)
     pid = help_.daemon(tarn)
     os.kill(pid, signal.SIGTERM)
-    assert wait_until(lambda: not base_mounts(tarn), 5)
+    assert wait_until(lambda: not base_mounts(tarn), 30)
     check_files(place, 0)
     other = tmp_path / "other"
     other.mkdir()
     tarn.fails("told to end", "mount", five[1].converted, other)
     assert environment.alive(pid)
     tarn("umount", place)
-    assert wait_until(lambda: help_.ended(pid), 5)
+    assert wait_until(lambda: help_.ended(pid), 30)
     tarn("mount", five[1].converted, other)
     tarn("umount", other)
 
@@ -117,11 +117,11 @@ def test_killed(five, tarn, place):
     check_files(place, 0, 1)
     pid = help_.daemon(tarn)
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: help_.ended(pid), 5)
+    assert wait_until(lambda: help_.ended(pid), 30)
     with pytest.raises(OSError) as caught:
         os.listdir(place)
     assert caught.value.errno == errno.ENOTCONN
-    assert wait_until(lambda: not base_mounts(tarn), 5), "the mounter left the base"
+    assert wait_until(lambda: not base_mounts(tarn), 30), "the mounter left the base"
     tarn("umount", place)
     tarn("mount", five[0].converted, place)
     check_files(place, 0)
@@ -138,7 +138,7 @@ def test_client_that_dies_leaves_nothing(five, tarn, place):
         client.communicate()
     while os.path.ismount(place):
         subprocess.run(["umount", place], check=True)
-    assert wait_until(lambda: slots(tarn) == [], 5), slots(tarn)
+    assert wait_until(lambda: slots(tarn) == [], 30), slots(tarn)
 
 
 def test_daemon_that_cannot_start(tarn, five, place):
@@ -245,14 +245,14 @@ def test_other_namespaces_keep_it(five, tarn, place):
         done = other.run("cat", place / "d" / "f0")
         assert done.stdout == noise(SIZE, 0)
         assert other.run("umount", place).returncode == 0
-        assert wait_until(lambda: slots(tarn) == [], 5)
+        assert wait_until(lambda: slots(tarn) == [], 30)
     tarn("mount", five[0].converted, place)
     with Namespace() as other:
         subprocess.run(["umount", place], check=True)
         time.sleep(1.5)
         assert len(slots(tarn)) == 1
         other.end()
-        assert wait_until(lambda: slots(tarn) == [], 5)
+        assert wait_until(lambda: slots(tarn) == [], 30)
 
 
 def test_mounted_in_another_namespace(five, tarn, place):
@@ -283,7 +283,7 @@ def test_mounts_inside_are_left_alone(five, tarn, place):
         tarn("umount", place)
         time.sleep(2.5)
         assert other.run("ls", place / "d").stdout == b"here\n"
-    assert wait_until(lambda: slots(tarn) == [], 5)
+    assert wait_until(lambda: slots(tarn) == [], 30)
 
 
 def test_bind_mounts_keep_it(five, tarn, place):
@@ -526,7 +526,7 @@ def user():
                 try:
                     if os.readlink(f"/proc/{name}/exe").startswith(str(directory)):
                         os.kill(int(name), signal.SIGTERM)
-                        assert wait_until(lambda pid=int(name): help_.ended(pid), 5)
+                        assert wait_until(lambda pid=int(name): help_.ended(pid), 30)
                 except (OSError, ValueError):
                     continue
     finally:

@@ -38,10 +38,11 @@ static void make_blob(struct blob *blob, uint64_t seed)
             .offset = (uint64_t)i * CHUNK,
         };
         tarn_put_le64(blob->locations + i * 8, tarn_location_pack(&location));
+        if (i == CHUNKS)
+            break;
         struct tarn_digest digest;
         tarn_sha256(blob->data + (size_t)i * CHUNK, CHUNK, &digest);
-        if (i < CHUNKS)
-            memcpy(blob->digests + i * TARN_DIGEST_SIZE, digest.bytes, TARN_DIGEST_SIZE);
+        memcpy(blob->digests + i * TARN_DIGEST_SIZE, digest.bytes, TARN_DIGEST_SIZE);
     }
     blob->rows = (struct tarn_rows){
         .blob_size = sizeof blob->data,
