@@ -165,8 +165,8 @@ static int mount_rootless(const struct mount_arguments *arguments, const char *p
 
 static json_t *request(const struct mount_arguments *arguments, const char *image, const char *path)
 {
-    json_t *message =
-        json_pack("{s:s, s:s, s:s}", "op", "mount", "image", image, "directory", path);
+    json_t *message = json_pack("{s:s, s:o, s:o}", "op", "mount", "image",
+                                tarn_message_bytes(image), "directory", tarn_message_bytes(path));
     if (message && arguments->platform)
         json_object_set_new(message, "platform", json_string(arguments->platform));
     if (message && arguments->ino32 >= 0)
@@ -190,7 +190,7 @@ static int run(const struct mount_arguments *arguments, struct tarn_err *err)
         return tarn_fail_errno(err, -errno, "%s", arguments->directory);
     tarn_autojson json_t *message = request(arguments, image, path);
     if (!message)
-        return tarn_fail(err, -EINVAL, "a name is not UTF-8: %s or %s", image, path);
+        return tarn_fail(err, -ENOMEM, "out of memory");
     const struct tarn_client_options options = { root, true, arguments->idle, message };
     tarn_autoclose int fd = -1;
     tarn_autoclose int mount = -1;

@@ -94,6 +94,48 @@ int tarn_message_receive(int fd, json_t **message, int *descriptor, struct tarn_
     return 0;
 }
 
+json_t *tarn_message_bytes(const char *bytes)
+{
+    char *text = malloc(2 * strlen(bytes) + 1);
+    if (!text)
+        return NULL;
+    char *out = text;
+    for (const unsigned char *in = (const unsigned char *)bytes; *in; in++) {
+        if (*in < 0x80) {
+            *out++ = (char)*in;
+        } else {
+            *out++ = (char)(0xc0 | *in >> 6);
+            *out++ = (char)(0x80 | (*in & 0x3f));
+        }
+    }
+    *out = '\0';
+    json_t *json = json_string(text);
+    free(text);
+    return json;
+}
+
+char *tarn_message_get_bytes(const json_t *message, const char *key)
+{
+    const char *text = tarn_json_string(message, key);
+    char *bytes = text ? malloc(strlen(text) + 1) : NULL;
+    if (!bytes)
+        return NULL;
+    char *out = bytes;
+    for (const unsigned char *in = (const unsigned char *)text; *in; in++) {
+        if (*in < 0x80) {
+            *out++ = (char)*in;
+        } else if (*in == 0xc2 || *in == 0xc3) {
+            *out++ = (char)(*in << 6 | (in[1] & 0x3f));
+            in++;
+        } else {
+            free(bytes); // a character above 255
+            return NULL;
+        }
+    }
+    *out = '\0';
+    return bytes;
+}
+
 json_t *tarn_message_error(int code, const char *text)
 {
     // What is not UTF-8 (names in paths) would be refused by the library.

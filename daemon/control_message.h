@@ -4,7 +4,8 @@
 // client speaks first; the member "op" says what it wants:
 //
 //   {"op":"mount","image":REFERENCE,"directory":PATH,"platform":OS/ARCH[/VARIANT],"ino32":BOOL}
-//       image with absolute paths; the last two may be missing. Then, as root,
+//       image with absolute paths; the last two may be missing. Both names are any bytes, as
+//       tarn_message_bytes() writes them. Then, as root,
 //       <- {"state":"attach","slot":N} and a detached mount, which the client moves to its place and
 //          closes; -> {"op":"attached"}; or, without root,
 //       <- {"state":"fuse","slot":N}; -> {"op":"fuse"} and the /dev/fuse that fusermount3 gave;
@@ -36,6 +37,12 @@ int tarn_message_send(int fd, const json_t *message, int descriptor,
                       struct tarn_err *err) tarn_must_check;
 int tarn_message_receive(int fd, json_t **message, int *descriptor,
                          struct tarn_err *err) tarn_must_check;
+
+// Any bytes without NUL as a JSON string: each byte is the character with its number. NULL when out of
+// memory.
+json_t *tarn_message_bytes(const char *bytes);
+// Back, in fresh memory. NULL for what is no such string, or out of memory.
+char *tarn_message_get_bytes(const json_t *message, const char *key);
 
 // A new {"error", "code"} message, or NULL when out of memory.
 json_t *tarn_message_error(int code, const char *text);

@@ -163,8 +163,8 @@ static void image_opened(void *context, int status, const struct tarn_opened *op
 static void start_mount(struct tarn_worker *worker, struct tarn_client *client,
                         const json_t *message)
 {
-    const char *image = tarn_json_string(message, "image");
-    const char *directory = tarn_json_string(message, "directory");
+    tarn_autofree char *image = tarn_message_get_bytes(message, "image");
+    tarn_autofree char *directory = tarn_message_get_bytes(message, "directory");
     const json_t *ino32 = json_object_get(message, "ino32");
     if (!image || !directory) {
         send_error(client, -EINVAL, "control message: mount without image or directory");
@@ -177,7 +177,7 @@ static void start_mount(struct tarn_worker *worker, struct tarn_client *client,
     }
     struct tarn_session *session = new_session(worker, client, SESSION_MOUNT);
     if (session)
-        session->directory = strdup(directory);
+        session->directory = tarn_steal(directory);
     if (!session || !session->directory) {
         send_error(client, -ENOMEM, "tarnd is out of memory");
         if (session)
