@@ -167,11 +167,15 @@ static json_t *request(const struct mount_arguments *arguments, const char *imag
 {
     json_t *message = json_pack("{s:s, s:o, s:o}", "op", "mount", "image",
                                 tarn_message_bytes(image), "directory", tarn_message_bytes(path));
-    if (message && arguments->platform)
-        json_object_set_new(message, "platform", json_string(arguments->platform));
-    if (message && arguments->ino32 >= 0)
-        json_object_set_new(message, "ino32", json_boolean(arguments->ino32));
-    return message;
+    int ret = message ? 0 : -1;
+    if (ret == 0 && arguments->platform)
+        ret = json_object_set_new(message, "platform", tarn_message_bytes(arguments->platform));
+    if (ret == 0 && arguments->ino32 >= 0)
+        ret = json_object_set_new(message, "ino32", json_boolean(arguments->ino32));
+    if (ret == 0)
+        return message;
+    json_decref(message);
+    return NULL;
 }
 
 static int run(const struct mount_arguments *arguments, struct tarn_err *err)

@@ -109,7 +109,7 @@ struct tarn_fetch_range {
 struct tarn_fetch {
     struct tarn_fetch_options options;
     struct tarn_map *runs;
-    size_t run_count; // listed or not
+    size_t run_count;                // listed or not
     struct tarn_fetch_entry *queued; // rows to be read at the next flush
     size_t queued_count;
     size_t queued_capacity;

@@ -123,6 +123,8 @@ def xattrs(tar):
             del values[b"user.n=1"]
         mode = 0o640 if name == b"acl" else 0o644  # what the ACL says of owner, mask and others
         tar.add(b"xattrs/" + name, data=name, mode=mode, xattrs=values)
+    for length in (1000, 1011, 1012, 1013, 1020, 1021, 1025):  # what is stored once begins near here
+        tar.add(b"xattrs/length-%d" % length, xattrs={b"user.length": noise(length, 13)})
     tar.directory(b"xattrs/default", mode=0o755, xattrs={b"system.posix_acl_default": DEFAULT})
     tar.symlink(b"xattrs/link", b"user", xattrs={b"trusted.link": b"on a link"})
     tar.add(b"xattrs/fifo", kind=FIFO, xattrs={b"trusted.fifo": b"f"})

@@ -15,12 +15,12 @@ from reader.image import Image
 from tars import Tar
 
 # Of the fixed input below. They change only when the format or libzstd does.
-GOLDEN_TREE = "sha256:0aecc17c72faa90e4fab644fe8b3e35c85be1e80f4c2f8af9d882cf8abe9b8f9"
+GOLDEN_TREE = "sha256:bbd147f807e6b477e240f34a23d56c7eb516e55671f1eabb31491af9e393db1e"
 # libzstd version -> digests of the blobs and of the bootstrap
 GOLDEN_BYTES = {
-    10504: (["sha256:b789baba64fdd27b15ca933d105362261337c68f8bca376ef56b9262152b3d49",
-             "sha256:1b12a2b15a0c1b2da43bcc96cf7499d1ac3ac582c2c0a10b082e28afcf0a2eca"],
-            "sha256:6d85d5b044a0064ccfe937563ea67b82f06be003c4ac792a3eefbc8aa87a8709"),
+    10504: (["sha256:5f76bb527bfe1dd6b187ed4905dc8c79249e4138000e0359871ae261a4e1a94c",
+             "sha256:1fdd39703e922c3b0272eb5883d08446aaa1a776ba780d2c8244afd228299f0c"],
+            "sha256:8b6a2bdebc98a3e92cb8f3af0c24238bf0330f1f7f3bc51828ecc010e4b240f1"),
 }
 
 
@@ -133,6 +133,7 @@ def golden_layers():
     one.add(b"etc/passwd", data=b"root:x:0:0::/:/bin/sh\n", mtime=3, nsec=4,
             xattrs={b"user.x": b"y"})
     one.add(b"noise", data=corner_cases.noise(500000, 1), mode=0o755, uid=70000, mtime=5)
+    one.add(b"text", data=b"".join(b"%d\n" % i for i in range(100000)), mtime=5)
     one.add(b"zeros", data=bytes(600000) + b"end", mtime=-6)
     one.symlink(b"etc/link", b"passwd", mtime=7)
     two.whiteout(b"noise")

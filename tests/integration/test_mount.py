@@ -301,3 +301,15 @@ def test_busy(specials, tarn, place):
         assert [m["state"] for m in help_.slots(tarn)] == ["detached"]
         assert file.read() == noise(50001, 1)
     assert environment.wait_until(lambda: help_.slots(tarn) == [], 10)
+
+
+def test_names_of_any_bytes(specials, tarn, tmp_path):
+    layout = os.fsencode(tmp_path) + b"/\xff image"
+    where = os.fsencode(tmp_path) + b"/\xfe here\n"
+    os.symlink(specials.layout, layout)
+    os.mkdir(where)
+    tarn("mount", b"oci:" + layout + b":latest", where)
+    assert len(help_.slots(tarn)) == 1
+    assert help_.read(where + b"/private") == b"root alone\n"
+    tarn("umount", where)
+    assert help_.slots(tarn) == []

@@ -16,9 +16,13 @@ from .image import Image
 from .sections import Broken
 
 
+def escaped(name):
+    return "".join(chr(c) if 32 <= c < 127 and c != 92 else f"\\x{c:02x}" for c in name)
+
+
 def line(path, inode, size):
-    name = (b"/" + b"/".join(path)).decode("ascii", "backslashreplace")
-    target = " -> " + inode.target.decode("ascii", "backslashreplace") if inode.target else ""
+    name = escaped(b"/" + b"/".join(path))
+    target = " -> " + escaped(inode.target) if inode.target else ""
     device = f"{inode.device >> 32},{inode.device & 0xffffffff}" if inode.device else size
     return (f"{stat.filemode(inode.mode)} {inode.uid}:{inode.gid} {device} "
             f"{inode.mtime}.{inode.nsec:09d} {name}{target}")

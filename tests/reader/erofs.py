@@ -92,6 +92,7 @@ class Reader:
         need(nsec < 10**9, "{}: nanoseconds", what)
         self.root_nid, self.inos, self.xattr_blkaddr, self.uuid = root, inos, xattr, uuid
         self.epoch = struct.unpack("<q", struct.pack("<Q", epoch))[0], nsec
+        need(devices <= 16374, "{}: {} slots", what, devices)
         self.slots = []  # (digest in hexadecimal, blocks), slot 1 first
         for slot in range(1, devices + 1):
             tag, size, mapped, zero = struct.unpack_from("<64sII56s", self.view,
@@ -248,8 +249,8 @@ class Reader:
             if (high, slot, low) == (0xFFFF, 0xFFFF, 0xFFFFFFFF):
                 indexes.append(None)
                 continue
-            need(1 <= slot <= len(self.slots), "{}: slot {}", where, slot)
-            indexes.append((slot, (high << 32 | low) * BLOCK))
+            need(high == 0 and 1 <= slot <= len(self.slots), "{}: slot {}", where, slot)
+            indexes.append((slot, low * BLOCK))
         one = count == 1 and indexes[0] is not None
         need(chunk == unit_of(size) if not one else chunk < 2 * max(size, BLOCK),
              "{}: chunk of {}", where, chunk)

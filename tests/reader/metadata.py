@@ -54,7 +54,7 @@ def parse_header(data, what):
     need(tuple(fixed) == tables.FIXED, "{}: parameters {}", what, fixed)
     need(compression == 1 and encryption == 0, "{}: compression or encryption", what)
     need(s.is_zero(zero), "{}: bytes 80 to 127 are not zero", what)
-    need(space % s.BLOCK == 0 and space <= tables.MAX_SPACE, "{}: data space {}", what, space)
+    need(space % s.BLOCK == 0 and space < tables.MAX_SPACE, "{}: data space {}", what, space)
     need(index < blobs, "{}: chain index {} of {} blobs", what, index, blobs)
     return level, libzstd, index, space, length, (inodes, names, contents, blobs)
 

@@ -128,7 +128,7 @@ def parse(sections, what):
          role, zero) = record
         need(compression == 1 and encryption == 0, "{}: compression or encryption", where)
         need(role in (CHAIN, FOREIGN) and zero == 0, "{}: role or reserved field", where)
-        need(space % BLOCK == 0 and space <= MAX_SPACE, "{}: data space {}", where, space)
+        need(space % BLOCK == 0 and space < MAX_SPACE, "{}: data space {}", where, space)
         need(first == start and first + count <= len(addresses), "{}: rows {}+{}", where, first,
              count)
         start += count

@@ -114,6 +114,7 @@ def check_attributes(inode, where):
     need(inode.device >> 32 < 1 << 12 and inode.device & 0xFFFFFFFF < 1 << 20,
          "{}: device number", where)
     need((inode.type == stat.S_IFLNK) == (inode.target is not None), "{}: link target", where)
+    need(inode.target is None or inode.mode & 0o7777 == 0o777, "{}: mode of a link", where)
     if inode.target is not None:
         need(1 <= len(inode.target) <= 4095 and b"\0" not in inode.target, "{}: link target", where)
     need((inode.type == stat.S_IFREG) == (inode.content is not None), "{}: content", where)

@@ -50,12 +50,9 @@ static void test_refused(void **state)
         const char *body;
         const char *message;
     } cases[] = {
-        { UINT32_MAX, "", "too many" },
-        { TARN_MESSAGE_LIMIT + 1, "", "too many" },
-        { 5, "hello", "not JSON" },
-        { 2, "[]", "not a JSON object" },
-        { 0, "", "not JSON" },
-        { 13, "{\"a\":1,\"a\":2}", "not JSON" },
+        { UINT32_MAX, "", "too many" }, { TARN_MESSAGE_LIMIT + 1, "", "too many" },
+        { 5, "hello", "not JSON" },     { 2, "[]", "not a JSON object" },
+        { 0, "", "not JSON" },          { 13, "{\"a\":1,\"a\":2}", "not JSON" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct tarn_buf input = { 0 };
@@ -65,10 +62,33 @@ static void test_refused(void **state)
         json_t *got = NULL;
         const int ret = tarn_message_take(&input, &got, &err);
         if (ret != -EUCLEAN || !strstr(err.text, cases[i].message))
-            fail_msg("case %zu: want %d with '%s', got %d with '%s'", i, -EUCLEAN,
-                     cases[i].message, ret, err.text);
+            fail_msg("case %zu: want %d with '%s', got %d with '%s'", i, -EUCLEAN, cases[i].message,
+                     ret, err.text);
         tarn_buf_release(&input);
     }
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    char all[256];
+    for (int i = 0; i < 255; i++)
+        all[i] = (char)(i + 1);
+    all[255] = '\0';
+    const char *cases[] = { "", "plain", "\xc3\xa9", "\xff\xfe", all };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        json_t *message = json_pack("{s:o}", "x", tarn_message_bytes(cases[i]));
+        assert_non_null(message);
+        char *back = tarn_message_get_bytes(message, "x");
+        assert_non_null(back);
+        assert_string_equal(back, cases[i]);
+        free(back);
+        assert_null(tarn_message_get_bytes(message, "y"));
+        json_decref(message);
+    }
+    json_t *wide = json_pack("{s:s}", "x", "\xc4\x80");
+    assert_null(tarn_message_get_bytes(wide, "x"));
+    json_decref(wide);
 }
 
 static void test_socket(void **state)
@@ -112,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_take),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,7 @@
 
 #include "daemon/fetch_plan.h"
 
-enum { K = 1024 };
+#define K UINT64_C(1024)
 
 // Five chunks of 32 KiB: a prefix reaches over two of them.
 static const uint64_t even[] = { 0, 32 * K, 64 * K, 96 * K, 128 * K, 160 * K };

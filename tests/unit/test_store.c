@@ -13,13 +13,15 @@
 #include "daemon/store.h"
 #include "tests/support/test_bytes.h"
 
-enum { CHUNKS = 5, CHUNK = 20000 };
+enum { CHUNKS = 5 };
+#define CHUNK ((size_t)20000)
+#define DIGEST ((size_t)TARN_DIGEST_SIZE)
 
 // A blob of five chunks of noise; the last row is the gap row. seed changes the bytes.
 struct blob {
     uint8_t addresses[(CHUNKS + 1) * 8];
     uint8_t locations[(CHUNKS + 1) * 8];
-    uint8_t digests[(CHUNKS + 1) * TARN_DIGEST_SIZE];
+    uint8_t digests[(CHUNKS + 1) * DIGEST];
     uint8_t data[CHUNKS * CHUNK];
     struct tarn_rows rows;
 };
@@ -29,7 +31,7 @@ static void make_blob(struct blob *blob, uint64_t seed)
     memset(blob, 0, sizeof *blob);
     tarn_test_noise(&seed, blob->data, sizeof blob->data);
     for (uint32_t i = 0; i <= CHUNKS; i++) {
-        tarn_put_le64(blob->addresses + i * 8, (uint64_t)i * CHUNK);
+        tarn_put_le64(blob->addresses + (size_t)i * 8, (uint64_t)i * CHUNK);
         const struct tarn_location location = {
             .kind = i < CHUNKS ? TARN_LOCATION_STORED : TARN_LOCATION_GAP,
             .raw = true,
@@ -37,12 +39,12 @@ static void make_blob(struct blob *blob, uint64_t seed)
             .stored_length = CHUNK,
             .offset = (uint64_t)i * CHUNK,
         };
-        tarn_put_le64(blob->locations + i * 8, tarn_location_pack(&location));
+        tarn_put_le64(blob->locations + (size_t)i * 8, tarn_location_pack(&location));
         if (i == CHUNKS)
             break;
         struct tarn_digest digest;
-        tarn_sha256(blob->data + (size_t)i * CHUNK, CHUNK, &digest);
-        memcpy(blob->digests + i * TARN_DIGEST_SIZE, digest.bytes, TARN_DIGEST_SIZE);
+        tarn_sha256(blob->data + i * CHUNK, CHUNK, &digest);
+        memcpy(blob->digests + i * DIGEST, digest.bytes, TARN_DIGEST_SIZE);
     }
     blob->rows = (struct tarn_rows){
         .blob_size = sizeof blob->data,
@@ -100,7 +102,7 @@ static void test_lasts(void **state)
     for (uint32_t i = 0; i < CHUNKS; i++) {
         assert_false(tarn_data_file_verified(file, i) || tarn_data_file_written(file, i));
         if (i != 3)
-            assert_int_equal(tarn_data_file_put(file, i, blob.data + (size_t)i * CHUNK), 0);
+            assert_int_equal(tarn_data_file_put(file, i, blob.data + i * CHUNK), 0);
         assert_int_equal(tarn_data_file_verified(file, i), i != 3);
     }
     assert_ptr_equal(attach(store, &blob.rows), file);
@@ -108,7 +110,7 @@ static void test_lasts(void **state)
 
     tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/data", (char *)*state, "*");
     tarn_autofree char *command = tarn_asprintf(
-        "printf x | dd of=$(ls %s) bs=1 seek=%d conv=notrunc status=none", path, CHUNK + 77);
+        "printf x | dd of=$(ls %s) bs=1 seek=%d conv=notrunc status=none", path, (int)CHUNK + 77);
     assert_int_equal(system(command), 0);
     store = open_store(*state);
     file = attach(store, &blob.rows);
@@ -177,8 +179,7 @@ static void test_index(void **state)
     struct blob two;
     make_blob(&one, 1);
     make_blob(&two, 2);
-    memcpy(two.digests + 2 * TARN_DIGEST_SIZE, one.digests + 4 * TARN_DIGEST_SIZE,
-           TARN_DIGEST_SIZE);
+    memcpy(two.digests + 2 * DIGEST, one.digests + 4 * DIGEST, TARN_DIGEST_SIZE);
     struct tarn_store *store = open_store(*state);
     struct tarn_data_file *a = attach(store, &one.rows);
     struct tarn_data_file *b = attach(store, &two.rows);
@@ -214,13 +215,14 @@ static void test_index_grows(void **state)
         files[i] = attach(store, &blob.rows);
         if (i % 3 == 2)
             assert_int_equal(tarn_data_file_put(files[i], (uint32_t)(i % CHUNKS),
-                                                blob.data + i % CHUNKS * CHUNK), 0);
+                                                blob.data + i % CHUNKS * CHUNK),
+                             0);
     }
     for (uint64_t i = 0; i < 400; i++) {
         const uint32_t row = (uint32_t)(i % CHUNKS);
         struct tarn_chunk_place place;
-        const bool found = tarn_store_find(store, tarn_rows_digest_at(&files[i]->rows, row), CHUNK,
-                                           NULL, &place);
+        const bool found =
+            tarn_store_find(store, tarn_rows_digest_at(&files[i]->rows, row), CHUNK, NULL, &place);
         if (found != (i % 3 == 2 || row == 0))
             fail_msg("file %llu: found %d", (unsigned long long)i, found);
         if (found && row != 0)
@@ -233,7 +235,8 @@ static void damage(const char *root, const char *name, off_t offset, const char 
 {
     tarn_autofree char *command =
         tarn_asprintf("printf '%s' | dd of=$(ls %s/blobs/*/%s) bs=1 seek=%lld conv=notrunc "
-                      "status=none", bytes, root, name, (long long)offset);
+                      "status=none",
+                      bytes, root, name, (long long)offset);
     assert_int_equal(system(command), 0);
 }
 
@@ -244,13 +247,13 @@ static void test_damaged_tables(void **state)
         off_t offset;
         const char *bytes;
     } cases[] = {
-        { 0, "X" },                                  // magic
-        { 8, "\\002" },                              // version
-        { 12, "\\007" },                             // count
-        { 16, "\\001\\001" },                        // data length
-        { 80 + 8, "\\377\\377\\377\\377" },          // an address
-        { 80 + 8, "\\000\\000\\000\\000" },          // not ascending
-        { 80 + 6 * 8 + 5 * 8 + 7, "\\000" },         // the last row is no gap
+        { 0, "X" },                          // magic
+        { 8, "\\002" },                      // version
+        { 12, "\\007" },                     // count
+        { 16, "\\001\\001" },                // data length
+        { 80 + 8, "\\377\\377\\377\\377" },  // an address
+        { 80 + 8, "\\000\\000\\000\\000" },  // not ascending
+        { 80 + 6 * 8 + 5 * 8 + 7, "\\000" }, // the last row is no gap
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct blob blob;
@@ -286,8 +289,8 @@ static void test_bootstraps(void **state)
     assert_int_equal(tarn_store_save_bootstrap(store, &digest, "other", 5, NULL), 0);
     assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
     char hex[TARN_DIGEST_HEX + 1];
-    tarn_autofree char *path = tarn_asprintf("%s/bootstraps/%s", (char *)*state,
-                                             tarn_digest_format_hex(&digest, hex));
+    tarn_autofree char *path =
+        tarn_asprintf("%s/bootstraps/%s", (char *)*state, tarn_digest_format_hex(&digest, hex));
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(tarn_store_save_bootstrap(store, &digest, "", 0, NULL), 0);
     assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
