@@ -433,6 +433,32 @@ static void test_wrong_in_the_middle(void **state)
     assert_int_equal(check_space(world, 0), 4);
 }
 
+static void damage(struct world *world, uint32_t chunk)
+{
+    char hex[TARN_DIGEST_HEX + 1];
+    tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/data", world->root,
+                                             tarn_digest_format_hex(&world->blobs[0].digest, hex));
+    tarn_autoclose int fd = open(path, O_RDWR);
+    static uint8_t bytes[CHUNK];
+    assert_int_equal(tarn_pread_full(fd, bytes, CHUNK, chunk * CHUNK), 0);
+    for (size_t i = 0; i < CHUNK; i++)
+        bytes[i] ^= 4;
+    assert_int_equal(tarn_pwrite_full(fd, bytes, CHUNK, chunk * CHUNK), 0);
+}
+
+// Bytes that were right when they were checked and are not when they serve as prefix.
+static void test_prefix_gone_bad(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(bring(world, 0, 0, 4), 0);
+    while (tarn_fetch_busy(world->fetch)) // else the run still has them in memory
+        uv_run(&world->loop, UV_RUN_ONCE);
+    damage(world, 3);
+    assert_int_equal(bring(world, 0, 0, 5), 0);
+    assert_int_equal(check_space(world, 0), 6);
+    assert_int_equal(world->total.dropped_chunks, 1);
+}
+
 static void test_transport_faults(void **state)
 {
     struct world *world = *state;
@@ -517,6 +543,7 @@ int main(void)
         CASE(test_wrong_once),          CASE(test_wrong_for_long),
         CASE(test_wrong_in_the_middle), CASE(test_transport_faults),
         CASE(test_another_source),      CASE(test_random),
+        CASE(test_prefix_gone_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
