@@ -12,6 +12,7 @@ import zstandard
 from reader import image as reader_image
 from reader import oci, sections
 from reader.chunks import Encoder
+from reader.erofs import crc32c
 
 TAG = "forged"
 
@@ -82,7 +83,6 @@ class Forge:
 
     @staticmethod
     def seal_erofs(image):
-        from reader.erofs import crc32c
         image[1028:1032] = bytes(4)
         struct.pack_into("<I", image, 1028, crc32c(image[1024:4096]))
 

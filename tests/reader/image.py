@@ -4,6 +4,7 @@ import hashlib
 import os
 import struct
 import tempfile
+from bisect import bisect_right
 
 from . import chunks, erofs, metadata, oci, rebuild, tables, tree
 from . import sections as s
@@ -87,7 +88,7 @@ class Runs:
             need((named.length, named.digest) == (row.length, row.digest),
                  "{}: names another chunk", where)
             return self.chunk(row.blob, holder)
-        if len(self.cache) > 20000:
+        if len(self.cache) > 1000:
             self.cache.clear()
         first = number
         while not blob.rows[first].first:
@@ -103,7 +104,6 @@ class Runs:
         return data
 
     def read(self, index, address, length):
-        from bisect import bisect_right
         blob, out, end = self.blobs[index], [], address + length
         number = bisect_right(blob.rows, address, key=lambda row: row.address) - 1
         while address < end:
