@@ -120,7 +120,8 @@ def test_killed(five, tarn, place):
     assert wait_until(lambda: help_.ended(pid), 30)
     with pytest.raises(OSError) as caught:
         os.listdir(place)
-    assert caught.value.errno == errno.ENOTCONN
+    # The second one for a request that was on its way when the connection ended.
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     assert wait_until(lambda: not base_mounts(tarn), 30), "the mounter left the base"
     tarn("umount", place)
     tarn("mount", five[0].converted, place)
