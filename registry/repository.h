@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A place that holds manifests and blobs: an OCI layout on disk, an archive of one, later a
-// registry. One interface for all: a state machine on the caller's libuv loop. Every call is made
+// A place that holds manifests and blobs: an OCI layout on disk, an archive of one, or a repository of
+// a registry. One interface for all: a state machine on the caller's libuv loop. Every call is made
 // on the loop's thread, returns at once and tells the outcome by a callback, which never comes
 // before the call has returned. blocking.h wraps it for programs that wait.
 #ifndef TARN_REGISTRY_REPOSITORY_H
@@ -10,6 +10,7 @@
 
 #include "base/digest.h"
 #include "base/json.h"
+#include "registry/http.h"
 #include "registry/reference.h"
 
 struct tarn_repository;
@@ -41,6 +42,7 @@ struct tarn_read {
     uint64_t size;   // TARN_READ_BLOB: the blob's size from its descriptor; 0: unknown
     uint64_t offset; // TARN_READ_BLOB: the range's start
     uint64_t length; // TARN_READ_BLOB: the range's length; UINT64_MAX: all that follows
+    bool background; // nobody waits for it: other reads go first
     void *context;
     // Bytes in order, as they arrive, valid during the call. A negative return ends the transfer,
     // and done() gets it.
@@ -62,6 +64,8 @@ struct tarn_repository_options {
     // It is a destination: make the layout or archive if it is not there (at the first write), and
     // remove what writers left that died. A directory that is neither empty nor a layout is refused.
     bool create;
+    struct tarn_http *http; // borrowed; the client for a registry, NULL: registries are refused
+    const struct tarn_access *access; // for a registry; copied; NULL: the defaults
 };
 
 // Opens the place that reference names. Blocks for a few small reads. The loop must outlive it, and
@@ -95,6 +99,13 @@ bool tarn_repository_lists_tags(const struct tarn_repository *repository);
 // Whether the blob is there with this size: status 0 or -ENOENT.
 int tarn_repository_has_blob(struct tarn_repository *repository, const struct tarn_blob_id *blob,
                              tarn_done *done, void *context, struct tarn_err *err) tarn_must_check;
+
+// Takes over a blob from another repository at the same place without moving its bytes, where the two
+// are repositories of one registry that allows it. -ENOENT: it cannot be had so.
+int tarn_repository_mount_blob(struct tarn_repository *repository,
+                               const struct tarn_repository *from, const struct tarn_blob_id *blob,
+                               tarn_done *done, void *context,
+                               struct tarn_err *err) tarn_must_check;
 
 // --- writing: children first, the tag last ------------------------------------------------------
 // Starts a blob. A crash leaves no blob under a digest's name.
@@ -139,6 +150,9 @@ struct tarn_publication {
     // loses those whose subject no tag leads to any more; a registry gets a new index (the original,
     // or the entries of the original index, then these).
     json_t *tarn; // borrowed
+    // A registry: Tarn's manifests are to be found as referrers of their subjects, and no tag is touched
+    // but, where the registry has no referrers API, the tags that stand for it.
+    bool referrer;
     // Another publication will follow from the same repository object. An archive is then written only
     // with the last one; until that this object alone shows the tag. Others take no notice.
     bool more;
