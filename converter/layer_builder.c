@@ -119,12 +119,11 @@ static int set_attributes(struct tarn_layer_builder *builder, struct tarn_inode 
     return make_xattrs(builder, inode->xattrs, &inode->xattrs, err);
 }
 
-static int set_target(struct tarn_layer_builder *builder, struct tarn_inode *inode)
+static int set_target(struct tarn_layer_builder *builder, struct tarn_inode *inode,
+                      const void *target, size_t length)
 {
-    const struct tarn_tar_entry *entry = builder->entry;
-    inode->target.length = (uint32_t)entry->link_length;
-    inode->target.bytes =
-        tarn_arena_copy(tarn_tree_arena(builder->setup.tree), entry->link, entry->link_length);
+    inode->target.length = (uint32_t)length;
+    inode->target.bytes = tarn_arena_copy(tarn_tree_arena(builder->setup.tree), target, length);
     return inode->target.bytes ? 0 : -ENOMEM;
 }
 
@@ -150,7 +149,7 @@ static int make_inode(struct tarn_layer_builder *builder, struct tarn_inode **re
         return ret;
     switch (entry->type) {
     case S_IFLNK:
-        ret = set_target(builder, inode);
+        ret = set_target(builder, inode, entry->link, entry->link_length);
         break;
     case S_IFCHR:
     case S_IFBLK:
@@ -222,24 +221,48 @@ static int mark_whiteout(struct tarn_layer_builder *builder, const char *name, s
 // --- hard links ----------------------------------------------------------------------------------
 static bool same_target(const void *key, const void *value)
 {
-    const struct tarn_tar_entry *entry = key;
+    const struct tarn_buf *target = key;
     const struct tarn_inode *inode = value;
-    return inode->target.length == entry->link_length &&
-           memcmp(inode->target.bytes, entry->link, entry->link_length) == 0;
+    return inode->target.length == target->length &&
+           memcmp(inode->target.bytes, target->data, target->length) == 0;
 }
 
-// The inode record of lower links to the entry's target.
-static int lower_link_inode(struct tarn_layer_builder *builder, struct tarn_inode **inode)
+// The inode record of lower links to this path.
+static int lower_link_inode(struct tarn_layer_builder *builder, const struct tarn_buf *target,
+                            struct tarn_inode **inode)
 {
-    const struct tarn_tar_entry *entry = builder->entry;
-    const uint64_t hash = XXH3_64bits(entry->link, entry->link_length);
-    *inode = tarn_map_get(builder->lower_links, hash, entry, same_target);
+    const uint64_t hash = XXH3_64bits(target->data, target->length);
+    *inode = tarn_map_get(builder->lower_links, hash, target, same_target);
     if (*inode)
         return 0;
     *inode = tarn_tree_inode_new(builder->setup.tree);
-    if (!*inode || set_target(builder, *inode) < 0)
+    if (!*inode || set_target(builder, *inode, target->data, target->length) < 0)
         return -ENOMEM;
     return tarn_map_add(builder->lower_links, hash, *inode);
+}
+
+// Replaces path by one without links of the own tree, in the clean form of tar_entry.h.
+static int resolve(struct tarn_layer_builder *builder, const char *path, size_t length,
+                   struct tarn_buf *clean, struct tarn_err *err)
+{
+    tarn_autobuf struct tarn_buf resolved = { 0 };
+    const int ret = tarn_tree_resolve(builder->setup.tree, path, length, &resolved);
+    if (ret < 0)
+        return fail_walk(ret, err);
+    return tarn_tar_clean(resolved.data, resolved.length, clean, err);
+}
+
+static int refuse_itself(struct tarn_layer_builder *builder, const struct tarn_buf *target,
+                         struct tarn_err *err)
+{
+    const struct tarn_tar_entry *entry = builder->entry;
+    tarn_autobuf struct tarn_buf own = { 0 };
+    const int ret = resolve(builder, entry->path, entry->path_length, &own, err);
+    if (ret < 0)
+        return ret;
+    if (own.length == target->length && memcmp(own.data, target->data, own.length) == 0)
+        return tarn_fail(err, -EINVAL, "a hard link to itself is refused");
+    return 0;
 }
 
 // The inode that a hard link joins: the own tree's, or a lower link's record.
@@ -248,22 +271,29 @@ static int find_target(struct tarn_layer_builder *builder, struct tarn_inode **i
 {
     const struct tarn_tar_entry *entry = builder->entry;
     char quoted[TARN_TAR_QUOTED];
-    if (entry->link_length == entry->path_length &&
-        memcmp(entry->link, entry->path, entry->path_length) == 0)
-        return tarn_fail(err, -EINVAL, "a hard link to itself is refused");
     struct tarn_walked walked = { 0 };
-    const int ret = tarn_tree_walk(builder->setup.tree, entry->link, entry->link_length,
-                                   TARN_WALK_FAIL, &walked);
+    int ret = tarn_tree_walk(builder->setup.tree, entry->link, entry->link_length, TARN_WALK_FAIL,
+                             &walked);
     if (ret < 0 && ret != -ENOENT && ret != -ENOTDIR)
         return fail_walk(ret, err);
-    if (ret == 0 && walked.node && walked.node->inode && !S_ISDIR(walked.node->inode->mode)) {
-        *inode = walked.node->inode;
-        return 0;
-    }
     if (ret == 0 && walked.node && tarn_node_is_directory(walked.node))
         return tarn_fail(err, -EINVAL, "a hard link to %s, a directory, is refused",
                          tarn_tar_quote(entry->link, entry->link_length, quoted));
-    return lower_link_inode(builder, inode) < 0 ? tarn_fail(err, -ENOMEM, "out of memory") : 0;
+    const bool own = ret == 0 && walked.node && walked.node->inode;
+    tarn_autobuf struct tarn_buf target = { 0 };
+    ret = resolve(builder, entry->link, entry->link_length, &target, err);
+    if (ret < 0)
+        return tarn_wrap(err, ret, "target %s",
+                         tarn_tar_quote(entry->link, entry->link_length, quoted));
+    ret = refuse_itself(builder, &target, err);
+    if (ret < 0)
+        return ret;
+    if (own) {
+        *inode = walked.node->inode;
+        return 0;
+    }
+    return lower_link_inode(builder, &target, inode) < 0 ? tarn_fail(err, -ENOMEM, "out of memory")
+                                                         : 0;
 }
 
 // --- entries ---------------------------------------------------------------------------------------

@@ -130,6 +130,14 @@ int tarn_tree_walk_child(struct tarn_tree *tree, struct tarn_node *parent,
                          const struct tarn_node *named, enum tarn_walk missing,
                          struct tarn_node **directory) tarn_must_check;
 
+// Appends to resolved the path without links that TARN_WALK_FAIL walks: instead of each link what it
+// leads to; from the first component on that is no directory of the tree, the names as they stand,
+// `..` taking away the one before. No slash in front; empty for the root. -ELOOP, -ENOMEM. Neither
+// the names nor the length of the result are checked.
+struct tarn_buf;
+int tarn_tree_resolve(struct tarn_tree *tree, const char *path, size_t length,
+                      struct tarn_buf *resolved) tarn_must_check;
+
 // Puts all siblings into canonical order; O(n log n), O(1) if nothing was added since. Needed before
 // tarn_tree_next() yields that order.
 void tarn_tree_sort(struct tarn_tree *tree);
@@ -137,7 +145,6 @@ void tarn_tree_sort(struct tarn_tree *tree);
 struct tarn_node *tarn_tree_next(const struct tarn_node *node);
 
 // The node's path without leading slash, appended to buf. 0 or -ENOMEM.
-struct tarn_buf;
 int tarn_node_path(const struct tarn_node *node, struct tarn_buf *buf) tarn_must_check;
 
 #endif

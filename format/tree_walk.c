@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "base/buf.h"
+
 struct piece {
     const char *at;
     const char *end;
@@ -23,6 +25,7 @@ struct walk {
     struct piece pieces[TARN_SYMLINK_DEPTH + 1];
     const char *name; // the last component, if it is not to be followed
     size_t length;
+    struct tarn_buf *letters; // tarn_tree_resolve(): "/NAME" for each of the absent; else NULL
 };
 
 static int make_directory(struct walk *walk, struct tarn_node *node)
@@ -58,7 +61,7 @@ static void unmake_directory(struct walk *walk, struct tarn_node *node)
 static int enter(struct walk *walk)
 {
     if (walk->missing == TARN_WALK_FAIL && walk->absent > 0)
-        return -ENOENT;
+        return walk->letters ? 0 : -ENOENT;
     if (tarn_node_is_directory(walk->at))
         return 0;
     return walk->missing == TARN_WALK_FAIL ? -ENOTDIR : make_directory(walk, walk->at);
@@ -69,6 +72,9 @@ static void go_up(struct walk *walk)
     struct tarn_node *left = walk->at;
     if (walk->absent > 0) {
         walk->absent--;
+        if (walk->letters)
+            while (walk->letters->data[--walk->letters->length] != '/')
+                ;
         if (walk->missing == TARN_WALK_FAIL)
             return;
         walk->at = left->parent;
@@ -89,12 +95,20 @@ static int follow_link(struct walk *walk, const struct tarn_inode *link)
     return 0;
 }
 
+// A component that TARN_WALK_FAIL did not find, or that stands below one.
+static int miss(struct walk *walk, const char *name, size_t length)
+{
+    walk->absent++;
+    if (!walk->letters)
+        return 0;
+    const int ret = tarn_buf_append(walk->letters, "/", 1);
+    return ret < 0 ? ret : tarn_buf_append(walk->letters, name, length);
+}
+
 static int descend(struct walk *walk, const char *name, size_t length)
 {
-    if (walk->missing == TARN_WALK_FAIL && walk->absent > 0) {
-        walk->absent++;
-        return 0;
-    }
+    if (walk->missing == TARN_WALK_FAIL && walk->absent > 0)
+        return miss(walk, name, length);
     int ret = enter(walk);
     if (ret < 0)
         return ret;
@@ -102,12 +116,14 @@ static int descend(struct walk *walk, const char *name, size_t length)
     if (tarn_node_exists(child)) {
         if (child->inode && S_ISLNK(child->inode->mode))
             return follow_link(walk, child->inode);
+        if (walk->letters && !tarn_node_is_directory(child))
+            return miss(walk, name, length);
         walk->at = child;
         return 0;
     }
-    walk->absent++;
     if (walk->missing == TARN_WALK_FAIL)
-        return 0;
+        return miss(walk, name, length);
+    walk->absent++;
     if (!child) {
         ret = tarn_tree_add(walk->tree, walk->at, name, length, &child);
         if (ret < 0)
@@ -184,6 +200,29 @@ int tarn_tree_walk(struct tarn_tree *tree, const char *path, size_t length, enum
         .parent = walk.at->parent, .node = walk.at, .name = walk.at->name, .length = walk.at->length
     };
     return 0;
+}
+
+int tarn_tree_resolve(struct tarn_tree *tree, const char *path, size_t length,
+                      struct tarn_buf *resolved)
+{
+    tarn_autobuf struct tarn_buf letters = { 0 };
+    struct walk walk = {
+        .tree = tree, .missing = TARN_WALK_FAIL, .at = tree->root, .letters = &letters
+    };
+    walk.pieces[0] = (struct piece){ path, path + trim(path, length) };
+    const size_t start = resolved->length;
+    int ret = run(&walk);
+    if (ret == 0)
+        ret = tarn_node_path(walk.at, resolved);
+    if (ret == 0 && walk.name) {
+        ret = tarn_buf_append(&letters, "/", 1);
+        if (ret == 0)
+            ret = tarn_buf_append(&letters, walk.name, walk.length);
+    }
+    if (ret < 0 || letters.length == 0)
+        return ret;
+    const size_t skip = resolved->length == start ? 1 : 0; // no slash in front
+    return tarn_buf_append(resolved, letters.data + skip, letters.length - skip);
 }
 
 int tarn_tree_walk_follow(struct tarn_tree *tree, const char *path, size_t length,

@@ -75,7 +75,8 @@ class OwnTree:
             self.add(member)
 
     def walk(self, names, make):
-        """(node of the directory, its path) behind names; links in it are followed."""
+        """(node of the directory, its path) behind names; links in it are followed. Without make
+        (None, path) where it does not exist: names are taken by their letters then."""
         stack, pending, links = [((), self.root)], list(reversed(names)), 0
         while pending:
             name = pending.pop()
@@ -86,7 +87,7 @@ class OwnTree:
                     stack.pop()
                 continue
             path, here = stack[-1]
-            child = here.children.get(name)
+            child = here.children.get(name) if here is not None else None
             if child is not None and child.inode is not None and child.inode.target is not None \
                     and child.inode.type == stat.S_IFLNK:
                 links += 1
@@ -97,7 +98,8 @@ class OwnTree:
                 continue
             if child is None or not child.is_dir:
                 if not make:
-                    return None, path + (name,) + tuple(reversed(pending))
+                    stack.append((path + (name,), None))
+                    continue
                 child = here.children.setdefault(name, Node())
                 child.whiteout |= child.inode is not None
                 child.inode, child.implicit, child.children = None, True, {}

@@ -101,6 +101,16 @@ def hard_link_to_what_a_whiteout_removes(directory):
     return f"oci:{directory}:latest"
 
 
+@case(r"layer 1: entry 'here/x': a hard link to itself is refused")
+def hard_link_to_itself_through_a_link(directory):
+    below, above = Tar(), Tar()
+    below.add(b"x", data=b"x")
+    above.symlink(b"here", b".")
+    above.hard_link(b"here/x", b"x")
+    LayoutBuilder(directory).image([below, above])
+    return f"oci:{directory}:latest"
+
+
 # Compression.
 def packed(directory, data, suffix, tar=b""):
     """An image whose second layer is these bytes; diff_id is that of tar."""

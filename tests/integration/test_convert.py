@@ -251,9 +251,37 @@ def test_dict(tarn, tmp_path):
     tarn("check", f"oci:{tmp_path}/out:two")
 
 
-@pytest.mark.parametrize("seed", range(25))
+def test_lower_links_through_links_of_the_layer(tarn, tmp_path):
+    """One record for each file, however its links are written."""
+    below, above = Tar(), Tar()
+    below.directory(b"d")
+    for name in (b"x", b"d/y", b"d/z"):
+        below.add(name, data=b"content of " + name)
+    above.symlink(b"sub/up", b"..")
+    above.symlink(b"sub/far", b"/sub/up/d")
+    above.symlink(b"sub/round", b"none/../../d")
+    above.hard_link(b"new/one", b"sub/up/x", mode=0o600)
+    above.hard_link(b"new/two", b"x", uid=5)
+    above.hard_link(b"new/three", b"sub/far/y")
+    above.hard_link(b"new/four", b"sub/round/z")
+    oci_layout.LayoutBuilder(tmp_path / "source").image([below, above], compression="")
+    tarn("convert", "--quiet", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
+    read = images.reader_image.Image(f"oci:{tmp_path}/out:t")
+    expected, digest = model.expected([below, above])
+    assert expected[b"new/one"].first == b"new/one" and expected[b"new/one"].nlink == 3
+    trees.assert_same(expected, images.entries_by_blobs(read))
+    check.check(read)
+    assert "sha256:" + read.bootstrap.tree_digest.hex() == digest
+    targets = sorted(inode.target for inode in read.layers[1].inodes if inode.type == 0)
+    assert targets == [b"d/y", b"d/z", b"x"]
+
+
+LINKS_BELOW = [2143, 2376, 5435, 6048, 6113]  # hard links to lower files, through links
+
+
+@pytest.mark.parametrize("seed", [*range(1000, 1025), *LINKS_BELOW])
 def test_random_layers(tarn, tmp_path, seed):
-    layers = random_layers.layers(1000 + seed)
+    layers = random_layers.layers(seed)
     oci_layout.LayoutBuilder(tmp_path / "source").image(layers, compression="")
     tarn("convert", "--quiet", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
     read = images.reader_image.Image(f"oci:{tmp_path}/out:t")

@@ -30,14 +30,12 @@ class Walker:
                     stack.pop()
                 continue
             here = stack[-1][2]
-            if not here.is_dir:
+            if here is not None and not here.is_dir:
                 return None
-            child = here.children.get(name)
+            child = None if here is None else here.children.get(name)
             if make and (child is None or not (child.is_dir or child.type == stat.S_IFLNK)):
                 child = new_directory()
-            if child is None:
-                return None
-            if child.type == stat.S_IFLNK and (pending or last):
+            if child is not None and child.type == stat.S_IFLNK and (pending or last):
                 links += 1
                 need(links <= MAX_LINKS or not make, "{!r}: too many symbolic links", name)
                 if links > MAX_LINKS:
@@ -47,8 +45,9 @@ class Walker:
                 pending += reversed(child.target.split(b"/"))
                 continue
             stack.append((here, name, child))
-        for parent, name, child in stack[1:]:  # what was made, but not what a `..` left again
-            parent.children[name] = child
+        if make:
+            for parent, name, child in stack[1:]:  # what was made, but not what a `..` left again
+                parent.children[name] = child
         return stack[-1][2]
 
     def directory(self, names, make=False):

@@ -197,6 +197,53 @@ static void check_walk_follow(struct tarn_tree *tree, const struct walk *walk)
     free(path);
 }
 
+static void test_resolve(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        const char *want;
+    } table[] = {
+        { "", "" },
+        { "./", "" },
+        { "/d//./e/", "d/e" },
+        { "d/s", "d/s" },
+        { "s/e/f", "d/e/f" },
+        { "s/e/new", "d/e/new" },
+        { "s/none/deep/x", "d/none/deep/x" },
+        { "s/none/../e/x", "d/e/x" },
+        { "s/none/../../x", "x" },
+        { "s/none/deep/../x", "d/none/x" },
+        { "none/s/x", "none/s/x" },
+        { "up/x", "x" },
+        { "up/s/x", "d/x" },
+        { "top/d/x", "d/x" },
+        { "dangling/x", "none/x/x" },
+        { "dangling/../../d/x", "d/x" },
+        { "d/e/f/x", "d/e/f/x" },
+        { "d/e/f/../x", "d/e/x" },
+        { "w/x", "w/x" },
+        { "loop/x", NULL },
+    };
+    struct tarn_tree *tree = make("d d\nd d/e\nf d/e/f one\nl d/s ../d/e/f\nl s d\nw w\n"
+                                  "l dangling none/x\nl loop loop\nl up ..\nl top /up");
+    const uint64_t count = tarn_tree_count(tree);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        // What was in the buffer stays.
+        struct tarn_buf got = { 0 };
+        assert_int_equal(tarn_buf_append(&got, ":", 1), 0);
+        const int ret = tarn_tree_resolve(tree, table[i].path, strlen(table[i].path), &got);
+        assert_int_equal(tarn_buf_append(&got, "", 1), 0);
+        if (table[i].want ? ret < 0 || strcmp((char *)got.data + 1, table[i].want) != 0
+                          : ret != -ELOOP)
+            fail_msg("'%s': want '%s', got %d '%s'", table[i].path,
+                     table[i].want ? table[i].want : "ELOOP", ret, (char *)got.data);
+        tarn_buf_release(&got);
+    }
+    assert_int_equal(tarn_tree_count(tree), count);
+    tarn_tree_free(tree);
+}
+
 static void test_walk_fail(void **state)
 {
     (void)state;
@@ -464,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_own_trees),
         cmocka_unit_test(test_walk_fail),
+        cmocka_unit_test(test_resolve),
         cmocka_unit_test(test_depth_of_links),
         cmocka_unit_test(test_xattrs),
         cmocka_unit_test(test_xattr_sets),
