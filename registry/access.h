@@ -37,4 +37,7 @@ json_t *tarn_access_to_json(const struct tarn_access *access);
 int tarn_access_from_json(const json_t *json, struct tarn_access *access,
                           struct tarn_err *err) tarn_must_check;
 
+// The host ("localhost:5000", with or without a port) is this machine: localhost, 127.0.0.0/8, [::1].
+bool tarn_access_loopback(const char *host);
+
 #endif

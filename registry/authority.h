@@ -8,10 +8,12 @@
 
 struct tarn_authority;
 
-// For a host and repository; access is borrowed and must outlive it.
+// For a host and repository, as in the reference; access is borrowed and must outlive it, with its
+// credentials looked up already. NULL: out of memory.
 struct tarn_authority *tarn_authority_new(struct tarn_http *http, const struct tarn_access *access,
-                                          const char *repository, struct tarn_err *err);
-// No request for a header may be under way.
+                                          const char *host, const char *repository,
+                                          struct tarn_err *err);
+// No request for a header may be under way. Its loop handles close as the loop runs on.
 void tarn_authority_free(struct tarn_authority *authority);
 
 // What a request may do.

@@ -8,7 +8,8 @@
 
 // Sets access's credentials for a repository ("library/redis") at a host ("localhost:5000") from the
 // first of these files that has any for it: $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json,
-// $XDG_RUNTIME_DIR/containers/auth.json, $HOME/.docker/config.json. Of several entries the one with the
+// $XDG_RUNTIME_DIR/containers/auth.json (where that is not set, /run/containers/UID/auth.json),
+// $HOME/.docker/config.json. Of several entries the one with the
 // longest path counts ("host/ns/repo" before "host/ns" before "host"; also with "https://" and "/v1/"
 // around the host; docker.io is "https://index.docker.io/v1/"). A credential helper that a file names for
 // the host is run. None found: 0, anonymous. Sets access->known. Blocks; runs programs.
