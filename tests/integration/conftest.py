@@ -9,8 +9,10 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import bad_server  # noqa: E402
 import environment  # noqa: E402
 import images  # noqa: E402
+import registries  # noqa: E402
 
 if os.geteuid() != 0:
     pytest.exit("the integration tests need root", 4)
@@ -69,3 +71,74 @@ def quirks(session_tarn, tmp_path_factory):
 def image(request):
     """Each of the images."""
     return request.getfixturevalue(request.param)
+
+
+# --- servers: see registries.py, bad_server.py and tools/slow_line.py ---------------------------
+def server(scope, make):
+    """A fixture of something with close()."""
+    @pytest.fixture(scope=scope)
+    def fixture(request):
+        made = make(request)
+        yield made
+        made.close()
+    return fixture
+
+
+def new_directory(request, name):
+    return request.getfixturevalue("tmp_path_factory").mktemp(name)
+
+
+authority = pytest.fixture(scope="session")(
+    lambda tmp_path_factory: registries.Authority(tmp_path_factory.mktemp("authority")))
+
+# One plain registry for all tests: take a repository name of your own in it.
+registry = server("session", lambda request: registries.Registry(
+    new_directory(request, "registry")))
+
+# Its contents by other ways.
+tls_registry = server("session", lambda request: registries.Registry(
+    new_directory(request, "tls"), tls=request.getfixturevalue("authority").server(), basic=True,
+    storage=request.getfixturevalue("registry").storage))
+basic_registry = server("session", lambda request: registries.Registry(
+    new_directory(request, "basic"), basic=True,
+    storage=request.getfixturevalue("registry").storage))
+session_token_server = server("session", lambda request: registries.TokenServer(
+    new_directory(request, "tokens")))
+token_registry = server("session", lambda request: registries.Registry(
+    new_directory(request, "token-registry"),
+    tokens=request.getfixturevalue("session_token_server"),
+    storage=request.getfixturevalue("registry").storage))
+session_line = server("session", lambda request: registries.SlowLine(
+    request.getfixturevalue("registry").port))
+session_bad = server("session", lambda request: bad_server.BadServer(
+    request.getfixturevalue("registry").port))
+containerd = server("session", lambda request: registries.Containerd())
+
+
+@pytest.fixture
+def token_server(session_token_server):
+    session_token_server.reset()
+    return session_token_server
+
+
+@pytest.fixture
+def line(session_line):
+    """A line to the registry, fast until told otherwise, its log empty."""
+    session_line.set(rtt=0, mbit=0, slow_start=0, stall=0, down=0, down_after=0)
+    session_line.reset()
+    yield session_line
+    session_line.set(rtt=0, mbit=0, slow_start=0, stall=0, down=0, down_after=0)
+
+
+@pytest.fixture
+def bad(session_bad):
+    """A server before the registry that behaves until told otherwise."""
+    session_bad.clear()
+    yield session_bad
+    session_bad.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_login(tmp_path_factory):
+    """Nobody's own credentials get into a test."""
+    os.environ["DOCKER_CONFIG"] = str(tmp_path_factory.mktemp("no-login"))
