@@ -1,23 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tar reader on any bytes: a tar gives the same in one piece as in many. Mutated headers are
-// signed again, or nothing would get past the checksum.
+// The tar reader on any bytes: a tar gives the same in one piece as in many.
 #include <string.h>
 
+#include "tests/fuzz/tar_mutator.h"
 #include "tests/support/tar_log.h"
-#include "tests/support/tar_tape.h"
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
-{
-    size = LLVMFuzzerMutate(data, size, max_size);
-    if (seed % 8 == 0)
-        return size;
-    for (size_t at = 0; at + TARN_TAR_BLOCK <= size; at += TARN_TAR_BLOCK)
-        if (at == 0 || memcmp(data + at + 257, "ustar", 5) == 0)
-            tarn_tape_sign(data + at);
-    return size;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
