@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli_image.h"
 
+#include "format/verify.h"
+
 int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const char *platform,
                         struct tarn_err *err)
 {
@@ -49,6 +51,8 @@ int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err)
     if (ret == 0 && image->bootstrap.chain_count != image->manifest.chain_count)
         ret = tarn_fail(err, -EUCLEAN, "the manifest has %u layers, the bootstrap %u",
                         image->manifest.chain_count, image->bootstrap.chain_count);
+    if (ret == 0)
+        ret = tarn_verify_tree(&image->bootstrap, err);
     return ret < 0 ? tarn_wrap(err, ret, "%s", name) : 0;
 }
 

@@ -21,7 +21,8 @@ struct tarn_cli_image {
 int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const char *platform,
                         struct tarn_err *err) tarn_must_check;
 bool tarn_cli_image_is_converted(const struct tarn_cli_image *image);
-// Reads manifest and bootstrap of a converted image; -EINVAL for one that is not.
+// Reads manifest and bootstrap of a converted image and verifies the tree, so that a walk over it ends
+// and shows what a mount would. -EINVAL for an image that is not converted.
 int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err) tarn_must_check;
 void tarn_cli_image_release(struct tarn_cli_image *image);
 
