@@ -6,6 +6,7 @@
 #include "registry/archive.h"
 #include "registry/layout.h"
 #include "registry/oci.h"
+#include "registry/remote.h"
 #include "registry/repository_internal.h"
 
 int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop,
@@ -19,18 +20,16 @@ int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop
     case TARN_REFERENCE_OCI_ARCHIVE:
         return tarn_archive_open(reference->path, loop, options, repository, err);
     case TARN_REFERENCE_DOCKER:
-        return tarn_fail(err, -ENOTSUP,
-                         "docker://%s/%s: registries are not supported yet; copy the image into a "
-                         "layout: skopeo copy docker://%s/%s:%s oci:DIR:%s",
-                         reference->host, reference->path, reference->host, reference->path,
-                         tarn_reference_tag(reference), tarn_reference_tag(reference));
+        return tarn_remote_open(reference, loop, options, repository, err);
     case TARN_REFERENCE_TAR:
     case TARN_REFERENCE_DIR:
         break;
     }
-    return tarn_fail(err, -EINVAL,
-                     "%s holds no images; expected oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]",
-                     reference->text);
+    return tarn_fail(
+        err, -EINVAL,
+        "%s holds no images; expected docker://HOST/REPOSITORY[:TAG], oci:DIRECTORY[:TAG] "
+        "or oci-archive:FILE[:TAG]",
+        reference->text);
 }
 
 void tarn_repository_close(struct tarn_repository *repository)

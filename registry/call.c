@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+// A call's life: AUTHORISE -> ATTEMPT -> over, or PAUSE -> AUTHORISE again.
+//
+// The deadline moves with progress, but only as fast as a line of SLOWEST bytes a second would bring it, and
+// never further than the timeout ahead: a registry that trickles is as dead as one that is away.
+#include "registry/call.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "registry/endpoint.h"
+
+enum {
+    SLOWEST = 1024, // bytes a second
+    PAUSE_FIRST_MS = 100,
+    PAUSE_MAX_MS = 5000,
+    REFUSALS_MAX = 3,
+    IGNORED_BODY_MAX = 64 << 10,
+};
+
+struct tarn_call {
+    struct tarn_endpoint *endpoint;
+    struct tarn_call_request request;
+    char *path;
+    char *url; // of this attempt
+    char *headers[3];
+    char *from;
+    uv_timer_t timer;  // the pause's end or the deadline
+    uint64_t deadline; // ms of uv_now()
+    bool pausing;
+    bool authorising;
+    struct tarn_authority_wait wait;
+    struct tarn_exchange *exchange;
+    char *authorization; // as sent
+    char *challenge;     // of a 401
+    int http_status;     // of the answer, 0: none yet
+    uint64_t retry_after_ms;
+    bool wrong_protocol; // perhaps: plain HTTP sent to a TLS port
+    bool ignore_body;
+    uint64_t ignored;
+    bool sent;     // some of the request's body went out
+    bool progress; // since the last pause
+    unsigned pauses;
+    unsigned refusals;
+    bool cancelled;
+    bool decided; // head(), data() or end() ended it
+    int status;
+    struct tarn_err err; // the last failure
+};
+
+static void attempt(struct tarn_call *call);
+
+// --- the end -----------------------------------------------------------------------------------------
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct tarn_call *call = handle->data;
+    for (size_t i = 0; i < sizeof call->headers / sizeof call->headers[0]; i++)
+        free(call->headers[i]);
+    free(call->path);
+    free(call->url);
+    free(call->from);
+    free(call->authorization);
+    free(call->challenge);
+    free(call);
+}
+
+static void stop(struct tarn_call *call)
+{
+    call->cancelled = true;
+    if (call->exchange)
+        tarn_exchange_cancel(call->exchange);
+    call->exchange = NULL;
+    if (call->authorising)
+        tarn_authority_give_up(call->endpoint->authority, &call->wait);
+    call->authorising = false;
+    uv_close((uv_handle_t *)&call->timer, timer_closed);
+}
+
+void tarn_call_cancel(struct tarn_call *call)
+{
+    if (!call->cancelled)
+        stop(call);
+}
+
+// Without the query, which may hold a signature.
+static int url_length(const char *url)
+{
+    return (int)tarn_min_u64(strcspn(url, "?"), 300);
+}
+
+static void finish(struct tarn_call *call, int status, const struct tarn_err *err)
+{
+    void (*done)(void *, int, const struct tarn_err *) = call->request.done;
+    struct tarn_err told = { 0 };
+    if (status < 0) {
+        told = *err;
+        if (!told.text[0])
+            tarn_fail_errno(&told, status, "failed");
+        const char *url = call->url ? call->url : call->endpoint->host;
+        tarn_err_prepend(&told, "%s %.*s", call->request.method, url_length(url), url);
+    }
+    stop(call); // freed by the loop, later
+    done(call->request.context, status, &told);
+}
+
+static int timeout_of(const struct tarn_call *call)
+{
+    const unsigned timeout =
+        call->request.timeout ? call->request.timeout : call->endpoint->access.timeout;
+    return (int)(timeout ? timeout : TARN_ACCESS_TIMEOUT);
+}
+
+static void finish_late(struct tarn_call *call)
+{
+    struct tarn_err err = { 0 };
+    tarn_fail(&err, -ETIMEDOUT,
+              "no answer or progress for %d s (%.500s); is the registry up? --timeout waits longer",
+              timeout_of(call), call->err.text[0] ? call->err.text : "it does not answer");
+    finish(call, -ETIMEDOUT, &err);
+}
+
+// --- time -----------------------------------------------------------------------------------------------
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct tarn_call *call = timer->data;
+    const uint64_t now = uv_now(timer->loop);
+    if (now >= call->deadline) {
+        finish_late(call);
+        return;
+    }
+    const bool paused = call->pausing;
+    call->pausing = false;
+    uv_timer_start(timer, on_timer, call->deadline - now, 0);
+    if (paused)
+        attempt(call);
+}
+
+static void note_progress(struct tarn_call *call, size_t bytes)
+{
+    const uint64_t limit = uv_now(call->timer.loop) + (uint64_t)timeout_of(call) * 1000;
+    call->deadline = tarn_min_u64(limit, call->deadline + (uint64_t)bytes * 1000 / SLOWEST);
+    call->progress = true;
+}
+
+// Spreads what many clients would do at the same moment.
+static uint64_t jitter(const struct tarn_call *call, uint64_t milliseconds)
+{
+    uint64_t x = uv_hrtime() ^ (uintptr_t)call;
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    return milliseconds / 2 + (x >> 32) % (milliseconds / 2 + 1);
+}
+
+// The attempt failed, and err says how: another one after a while.
+static void pause_call(struct tarn_call *call)
+{
+    if (call->progress)
+        call->pauses = 0;
+    call->progress = false;
+    const unsigned shift = call->pauses < 8 ? call->pauses : 8;
+    call->pauses++;
+    uint64_t wait = tarn_min_u64((uint64_t)PAUSE_FIRST_MS << shift, PAUSE_MAX_MS);
+    wait = tarn_max_u64(jitter(call, wait), call->retry_after_ms);
+    call->retry_after_ms = 0;
+    const uint64_t now = uv_now(call->timer.loop);
+    call->pausing = true;
+    uv_timer_start(&call->timer, on_timer,
+                   call->deadline > now ? tarn_min_u64(wait, call->deadline - now) : 0, 0);
+}
+
+// --- an answer ----------------------------------------------------------------------------------------
+
+static bool is_transient(int status)
+{
+    return status == 408 || status == 429 || status >= 500;
+}
+
+static uint64_t parse_seconds(const char *text)
+{
+    uint64_t seconds = 0;
+    for (; text && *text >= '0' && *text <= '9' && seconds < TARN_ACCESS_TIMEOUT_MAX; text++)
+        seconds = seconds * 10 + (uint64_t)(*text - '0');
+    return seconds;
+}
+
+// The other protocol can be tried, or another call has found out about it meanwhile.
+static bool is_unsettled(const struct tarn_call *call)
+{
+    const bool tls = strncmp(call->url, "https:", 6) == 0;
+    return call->endpoint->may_switch || (!call->request.url && tls != call->endpoint->tls);
+}
+
+static bool switch_protocol(struct tarn_call *call)
+{
+    if (!is_unsettled(call))
+        return false;
+    tarn_endpoint_switch(call->endpoint);
+    return true;
+}
+
+static int on_head(void *context, const struct tarn_http_head *head)
+{
+    struct tarn_call *call = context;
+    call->http_status = head->status;
+    const char *type = tarn_http_header(head, "Content-Type");
+    call->wrong_protocol = head->status == 400 && !(type && strstr(type, "json"));
+    if (call->wrong_protocol && is_unsettled(call)) {
+        call->ignore_body = true;
+        return 0;
+    }
+    tarn_endpoint_settle(call->endpoint);
+    if (head->status == 401) {
+        const char *challenge = tarn_http_header(head, "WWW-Authenticate");
+        free(call->challenge);
+        call->challenge = challenge ? strdup(challenge) : NULL;
+        call->ignore_body = true;
+        return 0;
+    }
+    if (is_transient(head->status)) {
+        call->retry_after_ms = 1000 * parse_seconds(tarn_http_header(head, "Retry-After"));
+        call->ignore_body = true;
+        return 0;
+    }
+    call->err = (struct tarn_err){ 0 };
+    call->status = call->request.head(call->request.context, head, &call->err);
+    call->decided = call->status < 0;
+    return call->status;
+}
+
+static int on_data(void *context, const void *bytes, size_t length)
+{
+    struct tarn_call *call = context;
+    if (call->ignore_body || !call->request.data) {
+        call->ignored += length;
+        return call->ignored > IGNORED_BODY_MAX ? -EFBIG : 0;
+    }
+    note_progress(call, length);
+    const uint64_t start = uv_hrtime();
+    call->status = call->request.data(call->request.context, bytes, length, &call->err);
+    if (call->cancelled)
+        return 0;
+    call->deadline += (uv_hrtime() - start) / 1000000; // the callee's time, not the registry's
+    call->decided = call->status < 0;
+    return call->status;
+}
+
+static void on_sent(void *context, size_t length)
+{
+    struct tarn_call *call = context;
+    call->sent = true;
+    note_progress(call, length);
+}
+
+static void refused(struct tarn_call *call)
+{
+    struct tarn_err err = { 0 };
+    int ret = -EACCES;
+    if (call->refusals++ < REFUSALS_MAX)
+        ret = tarn_authority_refused(call->endpoint->authority, &call->request.scope,
+                                     call->authorization, call->challenge, &err);
+    else
+        tarn_fail(&err, ret, "HTTP status 401 again and again; `skopeo login %s` may help",
+                  call->endpoint->host);
+    if (ret < 0)
+        finish(call, ret, &err);
+    else
+        attempt(call);
+}
+
+// One more try, unless that could do a thing twice.
+static void failed(struct tarn_call *call)
+{
+    if (call->request.once && call->sent && call->http_status != 429) {
+        call->err.code = -EAGAIN;
+        finish(call, -EAGAIN, &call->err);
+    } else if (uv_now(call->timer.loop) >= call->deadline) {
+        finish_late(call);
+    } else {
+        pause_call(call);
+    }
+}
+
+static void ended(struct tarn_call *call)
+{
+    if (call->http_status == 401) {
+        refused(call);
+        return;
+    }
+    if (call->wrong_protocol && switch_protocol(call)) {
+        attempt(call);
+        return;
+    }
+    if (is_transient(call->http_status)) {
+        tarn_fail(&call->err, -EAGAIN, "HTTP status %d", call->http_status);
+        failed(call);
+        return;
+    }
+    call->err = (struct tarn_err){ 0 };
+    const int ret = call->request.end ? call->request.end(call->request.context, &call->err) : 0;
+    if (ret != -EAGAIN)
+        finish(call, ret, &call->err);
+    else if (call->progress)
+        attempt(call);
+    else
+        failed(call);
+}
+
+static void on_done(void *context, int status, const struct tarn_err *err)
+{
+    struct tarn_call *call = context;
+    call->exchange = NULL;
+    if (call->decided && call->status != -EAGAIN) {
+        finish(call, call->status, &call->err);
+        return;
+    }
+    if (call->decided) {
+        failed(call);
+        return;
+    }
+    if (status == 0 || (call->ignore_body && call->http_status)) {
+        ended(call);
+        return;
+    }
+    call->err = *err;
+    if (status == -ENOMEM) {
+        finish(call, status, err);
+    } else if (status == -EKEYREJECTED) {
+        tarn_fail(
+            &call->err, status,
+            "the certificate is not trusted (%.300s); --ca FILE names its authority, --insecure "
+            "takes any",
+            err->text);
+        finish(call, status, &call->err);
+    } else if (status != -EHOSTUNREACH && status != -ECONNREFUSED && call->http_status == 0 &&
+               switch_protocol(call)) {
+        attempt(call);
+    } else if (status == -EPROTO && call->http_status == 0) {
+        tarn_fail(&call->err, status, "%.300s; does it speak plain HTTP? then --plain-http",
+                  err->text);
+        finish(call, status, &call->err);
+    } else {
+        failed(call);
+    }
+}
+
+// --- an attempt ---------------------------------------------------------------------------------------
+
+static int make_url(struct tarn_call *call)
+{
+    if (call->request.url)
+        return 0;
+    free(call->url);
+    call->url = tarn_endpoint_url(call->endpoint, call->path);
+    return call->url ? 0 : -ENOMEM;
+}
+
+static int send_request(struct tarn_call *call, struct tarn_err *err)
+{
+    char range[80];
+    const char *headers[6];
+    size_t n = 0;
+    uint64_t first;
+    uint64_t last;
+    for (size_t i = 0; i < sizeof call->headers / sizeof call->headers[0]; i++)
+        if (call->headers[i])
+            headers[n++] = call->headers[i];
+    if (call->authorization)
+        headers[n++] = call->authorization;
+    if (call->request.range && call->request.range(call->request.context, &first, &last)) {
+        snprintf(range, sizeof range, "Range: bytes=%" PRIu64 "-%" PRIu64, first, last);
+        headers[n++] = range;
+    }
+    headers[n] = NULL;
+    const struct tarn_http_request request = {
+        .method = call->request.method,
+        .url = call->url,
+        .headers = headers,
+        .access = &call->endpoint->access,
+        .body = call->request.body,
+        .body_length = call->request.body_length,
+        .context = call,
+        .head = on_head,
+        .data = on_data,
+        .sent = on_sent,
+        .done = on_done,
+    };
+    call->http_status = 0;
+    call->ignore_body = false;
+    call->ignored = 0;
+    call->sent = false;
+    call->decided = false;
+    return tarn_http_start(call->endpoint->http, &request, &call->exchange, err);
+}
+
+static void authorised(void *context, int status, const char *header, const struct tarn_err *err)
+{
+    struct tarn_call *call = context;
+    call->authorising = false;
+    if (status == -EAGAIN) {
+        call->err = *err;
+        failed(call);
+        return;
+    }
+    struct tarn_err own = { 0 };
+    free(call->authorization);
+    call->authorization = header ? strdup(header) : NULL;
+    if (status == 0 && ((header && !call->authorization) || make_url(call) < 0))
+        status = tarn_fail(&own, -ENOMEM, "out of memory");
+    else if (status < 0)
+        own = *err;
+    if (status == 0)
+        status = send_request(call, &own);
+    if (status < 0)
+        finish(call, status, &own);
+}
+
+static void attempt(struct tarn_call *call)
+{
+    call->authorising = true;
+    call->wait = (struct tarn_authority_wait){ .context = call, .done = authorised };
+    tarn_authority_get(call->endpoint->authority, &call->request.scope, &call->wait);
+}
+
+// --- the start ------------------------------------------------------------------------------------------
+
+// Not from within tarn_call_start(), so that done() never comes before it has returned.
+static void on_start(uv_timer_t *timer)
+{
+    struct tarn_call *call = timer->data;
+    uv_timer_start(timer, on_timer, (uint64_t)timeout_of(call) * 1000, 0);
+    attempt(call);
+}
+
+static int copy_strings(struct tarn_call *call, const struct tarn_call_request *request)
+{
+    for (size_t i = 0; i < sizeof call->headers / sizeof call->headers[0]; i++)
+        if (request->headers[i] && !(call->headers[i] = strdup(request->headers[i])))
+            return -ENOMEM;
+    if (request->path && !(call->path = strdup(request->path)))
+        return -ENOMEM;
+    if (request->url && !(call->url = strdup(request->url)))
+        return -ENOMEM;
+    if (request->scope.from && !(call->from = strdup(request->scope.from)))
+        return -ENOMEM;
+    call->request.scope.from = call->from;
+    return 0;
+}
+
+int tarn_call_start(struct tarn_endpoint *endpoint, const struct tarn_call_request *request,
+                    struct tarn_call **call, struct tarn_err *err)
+{
+    assert(request->head && request->done && !request->path != !request->url);
+    struct tarn_call *new = calloc(1, sizeof *new);
+    if (!new)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    uv_loop_t *loop = tarn_http_loop(endpoint->http);
+    new->endpoint = endpoint;
+    new->request = *request;
+    new->timer.data = new;
+    uv_timer_init(loop, &new->timer);
+    if (copy_strings(new, request) < 0) {
+        stop(new);
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    }
+    uv_update_time(loop);
+    new->deadline = uv_now(loop) + (uint64_t)timeout_of(new) * 1000;
+    uv_timer_start(&new->timer, on_start, 0, 0);
+    *call = new;
+    return 0;
+}
+
+int tarn_call_unexpected(const struct tarn_http_head *head, const char *what, struct tarn_err *err)
+{
+    if (head->status == 404)
+        return tarn_fail(err, -ENOENT, "HTTP status 404: there is no %s", what);
+    if (head->status == 403)
+        return tarn_fail(err, -EACCES,
+                         "HTTP status 403: no access to %s; log in as somebody who has", what);
+    return tarn_fail(err, -EIO, "HTTP status %d for %s", head->status, what);
+}

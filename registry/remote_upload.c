@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+// A blob's way to a registry: in one request when it is small, else in parts of PART bytes, each sent while
+// the next one is gathered. A part that may or may not have arrived is asked after: the registry says how far
+// it is, and the rest is sent again.
+#include <inttypes.h>
+#include <string.h>
+
+#include "registry/remote_internal.h"
+
+enum {
+    PART = 8 << 20,
+    RECOVERIES_MAX = 5, // for one part
+};
+
+struct upload {
+    struct tarn_upload base;
+    struct tarn_remote *remote; // referenced
+    struct tarn_call *call;
+    char *location;          // where the next part goes; NULL: no upload was started yet
+    struct tarn_buf filling; // what was written last
+    struct tarn_buf flying;  // what is being sent
+    uint64_t start;          // of flying, in the blob
+    uint64_t confirmed;      // what the registry has
+    unsigned recoveries;
+    uv_timer_t timer; // tells a write's end from the loop
+    bool committing;
+    struct tarn_blob_id blob;
+    tarn_done *done; // of the write or commit that waits
+    void *context;
+    int status; // the first failure: all that follows fails too
+    struct tarn_err err;
+};
+
+static void proceed(struct upload *upload);
+
+// --- the end ---------------------------------------------------------------------------------------------
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct upload *upload = handle->data;
+    tarn_buf_release(&upload->filling);
+    tarn_buf_release(&upload->flying);
+    free(upload->location);
+    tarn_remote_unref(upload->remote);
+    free(upload);
+}
+
+static void end(struct upload *upload)
+{
+    if (upload->call)
+        tarn_call_cancel(upload->call);
+    upload->call = NULL;
+    upload->done = NULL;
+    uv_close((uv_handle_t *)&upload->timer, timer_closed);
+}
+
+void tarn_remote_abort(struct tarn_upload *base)
+{
+    struct upload *upload = (struct upload *)base;
+    // A registry that did not answer before is not asked again.
+    if (upload->location && upload->status == 0)
+        tarn_remote_forget_upload(upload->remote, upload->location);
+    end(upload);
+}
+
+// Tells whoever waits.
+static void tell(struct upload *upload)
+{
+    tarn_done *done = upload->done;
+    void *context = upload->context;
+    const struct tarn_err err = upload->err;
+    const int status = upload->status;
+    upload->done = NULL;
+    if (!done)
+        return;
+    if (upload->committing)
+        end(upload);
+    done(context, status, &err);
+}
+
+static void fail(struct upload *upload, int status, const struct tarn_err *err)
+{
+    if (upload->status == 0) {
+        upload->status = status == -EAGAIN ? -EIO : status;
+        upload->err = *err;
+        tarn_err_prepend(&upload->err, "%s: cannot write a blob", upload->remote->repository.name);
+    }
+    tell(upload);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    tell(timer->data);
+}
+
+// --- requests ----------------------------------------------------------------------------------------------
+
+static int take_location(struct upload *upload, const struct tarn_http_head *head,
+                         struct tarn_err *err)
+{
+    const char *text = tarn_http_header(head, "Location");
+    char *location = text ? tarn_http_resolve(head->url, text) : NULL;
+    if (!location && text)
+        return tarn_fail(err, -EIO, "the registry answers with the Location '%.200s'", text);
+    if (location) {
+        free(upload->location);
+        upload->location = location;
+    }
+    return upload->location ? 0 : tarn_fail(err, -EIO, "the registry's answer lacks a Location");
+}
+
+static void start_call(struct upload *upload, struct tarn_call_request *request)
+{
+    struct tarn_err err = { 0 };
+    request->scope = (struct tarn_scope){ .push = true };
+    request->context = upload;
+    const int ret = tarn_call_start(upload->remote->endpoint, request, &upload->call, &err);
+    if (ret < 0) {
+        upload->status = ret;
+        upload->err = err;
+        uv_timer_start(&upload->timer, on_timer, 0, 0);
+    }
+}
+
+static int session_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
+{
+    if (head->status != 202 && head->status != 201)
+        return tarn_call_unexpected(head, "upload", err);
+    return take_location(context, head, err);
+}
+
+static void session_done(void *context, int status, const struct tarn_err *err)
+{
+    struct upload *upload = context;
+    upload->call = NULL;
+    if (status < 0)
+        fail(upload, status, err);
+    else
+        proceed(upload);
+}
+
+static void start_session(struct upload *upload)
+{
+    struct tarn_call_request request = {
+        .method = "POST",
+        .path = "blobs/uploads/",
+        .head = session_head,
+        .done = session_done,
+    };
+    start_call(upload, &request);
+}
+
+// "0-LAST", with or without "bytes=".
+static bool parse_range(const char *text, uint64_t *count)
+{
+    uint64_t last;
+    if (text && strncmp(text, "bytes=", 6) == 0)
+        text += 6;
+    if (!text || sscanf(text, "0-%20" SCNu64, &last) != 1 || last == UINT64_MAX)
+        return false;
+    *count = last + 1;
+    return true;
+}
+
+static void landed(struct upload *upload)
+{
+    upload->confirmed = upload->start + upload->flying.length;
+    upload->start = upload->confirmed;
+    upload->flying.length = 0;
+    upload->recoveries = 0;
+}
+
+// --- after a failure ----------------------------------------------------------------------------------------
+
+static int asked_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
+{
+    struct upload *upload = context;
+    if (head->status != 204 && head->status != 202 && head->status != 200)
+        return tarn_call_unexpected(head, "upload", err);
+    uint64_t count = 0;
+    // Nothing is there yet: registries say "0-0", which could also be one byte.
+    if (parse_range(tarn_http_header(head, "Range"), &count) && count == 1)
+        count = 0;
+    if (count < upload->start || count > upload->start + upload->flying.length)
+        return tarn_fail(err, -EIO,
+                         "the registry has %" PRIu64 " bytes of an upload, after %" PRIu64, count,
+                         upload->confirmed);
+    upload->confirmed = count;
+    return take_location(upload, head, err);
+}
+
+static void asked_done(void *context, int status, const struct tarn_err *err)
+{
+    struct upload *upload = context;
+    upload->call = NULL;
+    if (status == -ENOENT && upload->start == 0) { // it forgot; all bytes are still here
+        free(upload->location);
+        upload->location = NULL;
+        upload->confirmed = 0;
+        proceed(upload);
+    } else if (status < 0) {
+        fail(upload, status, err);
+    } else {
+        if (upload->confirmed == upload->start + upload->flying.length)
+            landed(upload);
+        proceed(upload);
+    }
+}
+
+static void ask(struct upload *upload)
+{
+    struct tarn_call_request request = {
+        .method = "GET",
+        .url = upload->location,
+        .head = asked_head,
+        .done = asked_done,
+    };
+    start_call(upload, &request);
+}
+
+// Perhaps the blob is complete, and only the answer was lost.
+static int there_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
+{
+    const struct upload *upload = context;
+    if (head->status == 200 && head->length == upload->blob.size)
+        return 0;
+    return tarn_fail(err, -ENOENT, "not there");
+}
+
+static void there_done(void *context, int status, const struct tarn_err *err)
+{
+    struct upload *upload = context;
+    (void)err;
+    upload->call = NULL;
+    if (status == 0)
+        tell(upload);
+    else
+        ask(upload);
+}
+
+static void recover(struct upload *upload, const struct tarn_err *err)
+{
+    if (upload->recoveries++ >= RECOVERIES_MAX) {
+        fail(upload, -EIO, err);
+        return;
+    }
+    if (!upload->committing) {
+        ask(upload);
+        return;
+    }
+    char digest[TARN_DIGEST_TEXT];
+    char path[TARN_DIGEST_TEXT + 8];
+    snprintf(path, sizeof path, "blobs/%s", tarn_digest_format(&upload->blob.digest, digest));
+    struct tarn_call_request request = {
+        .method = "HEAD",
+        .path = path,
+        .head = there_head,
+        .done = there_done,
+    };
+    start_call(upload, &request);
+}
+
+// --- parts -----------------------------------------------------------------------------------------------
+
+static int part_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
+{
+    struct upload *upload = context;
+    uint64_t count;
+    if (head->status == 416) // it has more or less than we thought
+        return tarn_fail(err, -ENODATA, "HTTP status 416");
+    if (head->status != 202 && head->status != 201 && head->status != 204)
+        return tarn_call_unexpected(head, "upload", err);
+    if (parse_range(tarn_http_header(head, "Range"), &count) &&
+        count != upload->start + upload->flying.length && count > 1)
+        return tarn_fail(err, -ENODATA, "the registry has %" PRIu64 " bytes of the upload", count);
+    return take_location(upload, head, err);
+}
+
+static void part_done(void *context, int status, const struct tarn_err *err)
+{
+    struct upload *upload = context;
+    upload->call = NULL;
+    if (status == -EAGAIN || status == -ENODATA) {
+        recover(upload, err);
+        return;
+    }
+    if (status < 0) {
+        fail(upload, status, err);
+        return;
+    }
+    landed(upload);
+    proceed(upload);
+}
+
+static void send_part(struct upload *upload)
+{
+    char range[80];
+    const uint64_t done = upload->confirmed - upload->start;
+    snprintf(range, sizeof range, "Content-Range: %" PRIu64 "-%" PRIu64, upload->confirmed,
+             upload->start + upload->flying.length - 1);
+    struct tarn_call_request request = {
+        .method = "PATCH",
+        .url = upload->location,
+        .headers = { "Content-Type: application/octet-stream", range },
+        .body = upload->flying.data + done,
+        .body_length = upload->flying.length - (size_t)done,
+        .once = true,
+        .head = part_head,
+        .done = part_done,
+    };
+    start_call(upload, &request);
+}
+
+static int last_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
+{
+    (void)context;
+    if (head->status == 400)
+        return tarn_fail(err, -EIO, "HTTP status 400: what arrived is not the blob");
+    if (head->status != 201 && head->status != 204 && head->status != 202)
+        return tarn_call_unexpected(head, "upload", err);
+    return 0;
+}
+
+static void last_done(void *context, int status, const struct tarn_err *err)
+{
+    struct upload *upload = context;
+    upload->call = NULL;
+    if (status == -EAGAIN)
+        recover(upload, err);
+    else if (status < 0)
+        fail(upload, status, err);
+    else
+        tell(upload);
+}
+
+// The last part, and the digest that makes a blob of it all.
+static void send_last(struct upload *upload)
+{
+    char digest[TARN_DIGEST_TEXT];
+    tarn_autofree char *url = NULL;
+    const uint64_t done = upload->confirmed - upload->start;
+    const char *separator = strchr(upload->location, '?') ? "&" : "?";
+    if (asprintf(&url, "%s%sdigest=%s", upload->location, separator,
+                 tarn_digest_format(&upload->blob.digest, digest)) < 0) {
+        struct tarn_err err = { 0 };
+        tarn_fail(&err, -ENOMEM, "out of memory");
+        fail(upload, -ENOMEM, &err);
+        return;
+    }
+    struct tarn_call_request request = {
+        .method = "PUT",
+        .url = url,
+        .headers = { "Content-Type: application/octet-stream" },
+        .body = upload->flying.length > 0 ? (const void *)(upload->flying.data + done) : "",
+        .body_length = upload->flying.length - (size_t)done,
+        .once = true,
+        .head = last_head,
+        .done = last_done,
+    };
+    start_call(upload, &request);
+}
+
+// The next thing to do when no request is under way.
+static void proceed(struct upload *upload)
+{
+    const bool full = upload->filling.length >= PART;
+    if (upload->flying.length == 0 && (full || upload->committing)) {
+        const struct tarn_buf empty = upload->flying;
+        upload->flying = upload->filling;
+        upload->filling = empty;
+        upload->filling.length = 0;
+        if (!upload->committing && upload->done)
+            uv_timer_start(&upload->timer, on_timer, 0, 0); // there is room again
+    }
+    if (upload->flying.length == 0 && !upload->committing)
+        return;
+    if (!upload->location)
+        start_session(upload);
+    else if (upload->committing && upload->filling.length == 0)
+        send_last(upload);
+    else
+        send_part(upload);
+}
+
+// --- the calls --------------------------------------------------------------------------------------------
+
+int tarn_remote_upload(struct tarn_repository *repository, struct tarn_upload **upload,
+                       struct tarn_err *err)
+{
+    struct upload *new = calloc(1, sizeof *new);
+    if (!new)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    new->base.repository = repository;
+    new->remote = (struct tarn_remote *)repository;
+    new->remote->references++;
+    new->timer.data = new;
+    uv_timer_init(repository->loop, &new->timer);
+    *upload = &new->base;
+    return 0;
+}
+
+void tarn_remote_write(struct tarn_upload *base, const void *bytes, size_t length, tarn_done *done,
+                       void *context)
+{
+    struct upload *upload = (struct upload *)base;
+    upload->done = done;
+    upload->context = context;
+    if (upload->status == 0 && tarn_buf_append(&upload->filling, bytes, length) < 0) {
+        upload->status = tarn_fail(&upload->err, -ENOMEM, "out of memory");
+    }
+    if (upload->status == 0 && !upload->call)
+        proceed(upload);
+    // With a part under way and another one full, the write ends when the first has landed.
+    if (upload->status < 0 || upload->filling.length < PART)
+        uv_timer_start(&upload->timer, on_timer, 0, 0);
+}
+
+void tarn_remote_commit(struct tarn_upload *base, const struct tarn_blob_id *blob, tarn_done *done,
+                        void *context)
+{
+    struct upload *upload = (struct upload *)base;
+    upload->done = done;
+    upload->context = context;
+    upload->blob = *blob;
+    upload->committing = true;
+    if (upload->status < 0)
+        uv_timer_start(&upload->timer, on_timer, 0, 0);
+    else if (!upload->call)
+        proceed(upload);
+}
