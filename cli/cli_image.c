@@ -41,7 +41,7 @@ int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err)
         return tarn_fail(err, -EINVAL, "%s is not converted; do it with: tarn convert %s %s", name,
                          name, name);
     int ret = tarn_image_read_manifest(image->blocking, image->repository,
-                                       &image->list.images[0].tarn.digest, &image->manifest, err);
+                                       &image->list.images[0].tarn, &image->manifest, err);
     if (ret == 0)
         ret = tarn_image_read_bootstrap(image->blocking, image->repository, &image->manifest,
                                         &image->bootstrap_bytes, err);

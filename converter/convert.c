@@ -157,7 +157,7 @@ static int load_dict(struct session *session, struct tarn_copy *copy,
     if (!list.images[0].tarn.json)
         ret = tarn_fail(err, -EINVAL, "the image is not converted; convert it first");
     else
-        ret = tarn_image_read_manifest(copy->from_blocking, copy->from, &list.images[0].tarn.digest,
+        ret = tarn_image_read_manifest(copy->from_blocking, copy->from, &list.images[0].tarn,
                                        &manifest, err);
     tarn_image_list_release(&list);
     if (ret == 0)

@@ -96,14 +96,14 @@ static int merge_converted(struct tarn_blocking *blocking, struct tarn_repositor
 }
 
 static int digest_converted(struct tarn_blocking *blocking, struct tarn_repository *repository,
-                            const struct tarn_digest *manifest_digest, struct tarn_digest *digest,
+                            const struct tarn_descriptor *converted, struct tarn_digest *digest,
                             struct tarn_err *err)
 {
     tarn_cleanup(tarn_tree_free_p) struct tarn_tree *merged = tarn_merge_new();
     if (!merged)
         return tarn_fail(err, -ENOMEM, "out of memory");
     struct tarn_manifest manifest;
-    int ret = tarn_image_read_manifest(blocking, repository, manifest_digest, &manifest, err);
+    int ret = tarn_image_read_manifest(blocking, repository, converted, &manifest, err);
     if (ret < 0)
         return ret;
     ret = merge_converted(blocking, repository, &manifest, merged, err);
@@ -135,7 +135,7 @@ int tarn_tree_digest_image(struct tarn_blocking *blocking, struct tarn_repositor
                            struct tarn_err *err)
 {
     const int ret = image->tarn.json
-                        ? digest_converted(blocking, repository, &image->tarn.digest, digest, err)
+                        ? digest_converted(blocking, repository, &image->tarn, digest, err)
                         : digest_original(blocking, repository, &image->original, digest, err);
     return ret < 0 ? tarn_wrap(err, ret, "%s", tarn_repository_name(repository)) : 0;
 }

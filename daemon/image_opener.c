@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/image_opener.h"
 
+#include <inttypes.h>
+
 #include "base/log.h"
 #include "format/bootstrap_layer.h"
 #include "registry/image_resolve.h"
@@ -30,6 +32,7 @@ struct opening {
     struct tarn_transfer *transfer;
     struct tarn_buf buf; // the document or layer that is being read
     uint64_t limit;      // of buf
+    uint64_t size;       // what the descriptor of the document or blob being read says
     struct tarn_manifest manifest;
     bool narrow;
     bool leading; // works on the bootstrap; others that want the same one wait
@@ -145,7 +148,9 @@ static int start_read(struct opening *opening, enum tarn_read_kind kind,
                       void (*done)(void *context, int status, const struct tarn_err *err))
 {
     opening->buf.length = 0;
-    opening->limit = descriptor->size;
+    // That of a manifest comes from an index, and is compared when all is here.
+    opening->limit = kind == TARN_READ_MANIFEST ? TARN_MANIFEST_LIMIT : descriptor->size;
+    opening->size = descriptor->size;
     const struct tarn_read read = {
         .kind = kind,
         .digest = descriptor->digest,
@@ -315,7 +320,14 @@ static void got_manifest(void *context, int status, const struct tarn_err *err)
         return;
     }
     struct tarn_err *fault = &opening->err;
-    int ret = tarn_manifest_parse(opening->buf.data, opening->buf.length, "manifest",
+    int ret = 0;
+    if (opening->buf.length != opening->size)
+        ret = tarn_fail(fault, -EUCLEAN,
+                        "its manifest has %zu bytes, the index says %" PRIu64
+                        "; copy the image again",
+                        opening->buf.length, opening->size);
+    if (ret == 0)
+        ret = tarn_manifest_parse(opening->buf.data, opening->buf.length, "manifest",
                                   &opening->manifest, fault);
     if (ret == 0 && opening->manifest.config.size > CONFIG_LIMIT)
         ret = tarn_fail(fault, -EFBIG, "its config is larger than %d bytes", CONFIG_LIMIT);

@@ -23,21 +23,26 @@ json_t *tarn_image_read_json(struct tarn_blocking *blocking, struct tarn_reposit
     }
     if (tarn_blocking_read_buf(blocking, repository, &read, &text, err) < 0)
         return NULL;
+    if (tarn_descriptor_check_size(descriptor, text.length, what, err) < 0)
+        return NULL;
     return tarn_json_parse(text.data, text.length, what, err);
 }
 
 int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_repository *repository,
-                             const struct tarn_digest *digest, struct tarn_manifest *manifest,
-                             struct tarn_err *err)
+                             const struct tarn_descriptor *descriptor,
+                             struct tarn_manifest *manifest, struct tarn_err *err)
 {
-    const struct tarn_read read = { .kind = TARN_READ_MANIFEST, .digest = *digest };
+    const struct tarn_read read = { .kind = TARN_READ_MANIFEST, .digest = descriptor->digest };
     tarn_autobuf struct tarn_buf text = { 0 };
-    const int ret = tarn_blocking_read_buf(blocking, repository, &read, &text, err);
+    int ret = tarn_blocking_read_buf(blocking, repository, &read, &text, err);
+    if (ret == 0)
+        ret = tarn_descriptor_check_size(descriptor, text.length, tarn_repository_name(repository),
+                                         err);
     if (ret < 0)
         return ret;
     char name[TARN_DIGEST_TEXT];
     tarn_autofree char *what = tarn_asprintf("%s: manifest %s", tarn_repository_name(repository),
-                                             tarn_digest_format(digest, name));
+                                             tarn_digest_format(&descriptor->digest, name));
     return tarn_manifest_parse(text.data, text.length, what ? what : "manifest", manifest, err);
 }
 

@@ -14,10 +14,11 @@ json_t *tarn_image_read_json(struct tarn_blocking *blocking, struct tarn_reposit
                              const struct tarn_descriptor *descriptor, const char *what,
                              struct tarn_err *err);
 
-// Reads and parses a Tarn manifest. To be released by tarn_manifest_release().
+// Reads and parses a Tarn manifest. To be released by tarn_manifest_release(). -EUCLEAN, also where its
+// size is not the descriptor's.
 int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_repository *repository,
-                             const struct tarn_digest *digest, struct tarn_manifest *manifest,
-                             struct tarn_err *err) tarn_must_check;
+                             const struct tarn_descriptor *descriptor,
+                             struct tarn_manifest *manifest, struct tarn_err *err) tarn_must_check;
 
 // Appends the raw bootstrap to out, which must be empty. -EIO for a wrong digest, -EUCLEAN.
 int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_repository *repository,

@@ -23,15 +23,16 @@ struct tarn_resolve {
     bool has_platform;
     struct tarn_platform platform;
     enum step step;
-    struct tarn_buf buf; // the document being read
-    json_t *root;        // the descriptor of what was named, NULL while unknown
-    json_t *entries;     // array: images, and indexes still to be read
-    json_t *depths;      // array: for each of entries how deep it lies
-    json_t *tarn;        // array: Tarn's entries
-    size_t indexes;      // read so far
-    json_t *chosen;      // array of {original, tarn}
-    size_t next;         // of chosen, for STEP_REFERRERS and STEP_MANIFEST
-    bool asked;          // the referrers of next are read
+    struct tarn_buf buf;              // the document being read
+    struct tarn_descriptor described; // what describes it; no json: nothing does
+    json_t *root;                     // the descriptor of what was named, NULL while unknown
+    json_t *entries;                  // array: images, and indexes still to be read
+    json_t *depths;                   // array: for each of entries how deep it lies
+    json_t *tarn;                     // array: Tarn's entries
+    size_t indexes;                   // read so far
+    json_t *chosen;                   // array of {original, tarn}
+    size_t next;                      // of chosen, for STEP_REFERRERS and STEP_MANIFEST
+    bool asked;                       // the referrers of next are read
 };
 
 static void resolve_free(struct tarn_resolve *resolve)
@@ -191,7 +192,11 @@ static int read_described(struct tarn_resolve *resolve, enum step step, enum tar
 {
     struct tarn_descriptor descriptor;
     const int ret = tarn_descriptor_parse(json, name_of(resolve), &descriptor, err);
-    return ret < 0 ? ret : read_document(resolve, step, kind, &descriptor.digest, err);
+    if (ret < 0)
+        return ret;
+    resolve->described =
+        kind == TARN_READ_MANIFEST ? descriptor : (struct tarn_descriptor){ .json = NULL };
+    return read_document(resolve, step, kind, &descriptor.digest, err);
 }
 
 // --- the steps: each returns -errno, 0 after it started a read, or 1 when all is done --------------
@@ -354,6 +359,12 @@ static int got_manifest(struct tarn_resolve *resolve, const json_t *document, st
 
 static int step(struct tarn_resolve *resolve, struct tarn_err *err)
 {
+    if (resolve->described.json) {
+        const int ret = tarn_descriptor_check_size(&resolve->described, resolve->buf.length,
+                                                   name_of(resolve), err);
+        if (ret < 0)
+            return ret;
+    }
     tarn_autojson json_t *document =
         tarn_json_parse(resolve->buf.data, resolve->buf.length, name_of(resolve), err);
     if (!document)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/oci.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 int tarn_descriptor_parse(const json_t *json, const char *what, struct tarn_descriptor *descriptor,
@@ -24,6 +25,18 @@ int tarn_descriptor_parse(const json_t *json, const char *what, struct tarn_desc
     descriptor->size = size;
     descriptor->json = json;
     return 0;
+}
+
+int tarn_descriptor_check_size(const struct tarn_descriptor *descriptor, uint64_t size,
+                               const char *what, struct tarn_err *err)
+{
+    if (descriptor->size == size)
+        return 0;
+    char text[TARN_DIGEST_TEXT];
+    return tarn_fail(err, -EUCLEAN,
+                     "%s: %s has %" PRIu64 " bytes, its descriptor says %" PRIu64
+                     "; copy the image again",
+                     what, tarn_digest_format(&descriptor->digest, text), size, descriptor->size);
 }
 
 json_t *tarn_descriptor_json(const char *media_type, const struct tarn_digest *digest,

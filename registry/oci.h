@@ -49,6 +49,10 @@ struct tarn_descriptor {
 int tarn_descriptor_parse(const json_t *json, const char *what, struct tarn_descriptor *descriptor,
                           struct tarn_err *err) tarn_must_check;
 
+// Whether the document that it describes has its size. -EUCLEAN; what names the document's place.
+int tarn_descriptor_check_size(const struct tarn_descriptor *descriptor, uint64_t size,
+                               const char *what, struct tarn_err *err) tarn_must_check;
+
 // A new descriptor object {digest, mediaType, size}, or NULL when out of memory.
 json_t *tarn_descriptor_json(const char *media_type, const struct tarn_digest *digest,
                              uint64_t size);

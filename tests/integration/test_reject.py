@@ -330,6 +330,27 @@ def wrong_layer_size(layout, layers):
     return f"blob {descriptor['digest']}.*bytes"
 
 
+def wrong_manifest_size(by):
+    def make(layout, layers):
+        manifest = layout.manifest(layers)
+        layout.tag({**manifest, "size": manifest["size"] + by})
+        return f"{manifest['digest']} has {manifest['size']} bytes, its descriptor says"
+    return make
+
+
+def wrong_size_in_index(layout, layers):
+    manifest = layout.manifest(layers)
+    wrong = {**manifest, "size": manifest["size"] * 2}
+    layout.tag(layout.index([(wrong, ("linux", oci_layout.ARCH))]))
+    return f"{manifest['digest']} has {manifest['size']} bytes, its descriptor says"
+
+
+def wrong_index_size(layout, layers):
+    index = layout.index([(layout.manifest(layers), ("linux", oci_layout.ARCH))])
+    layout.tag({**index, "size": 1})
+    return f"{index['digest']} has {index['size']} bytes, its descriptor says 1;"
+
+
 def manifest_no_json(layout, _):
     layout.tag(layout.blob(b'{"schemaVersion": 2, "layers": [', oci_layout.MANIFEST))
     return "not JSON: .* at byte"
@@ -468,6 +489,12 @@ SOURCES = {
     "encrypted": media_type(LAYER + "+gzip+encrypted"),
     "layer missing": missing_layer,
     "layer of another size": wrong_layer_size,
+    "manifest longer than said": wrong_manifest_size(-1),
+    "manifest shorter than said": wrong_manifest_size(1),
+    "manifest of size 0": lambda layout, layers: wrong_manifest_size(
+        -layout.manifest(layers)["size"])(layout, layers),
+    "manifest of another size in an index": wrong_size_in_index,
+    "index of another size": wrong_index_size,
     "manifest is no JSON": manifest_no_json,
     "manifest is no object": manifest_no_object,
     "manifest nested deeply": manifest_deep_json,
@@ -588,6 +615,24 @@ def test_mount(tarn, small, tmp_path, place, case):
         return
     tarn.fails(message, "mount", name, place, timeout=SECONDS)
     assert environment.mounts_below(place) == [] and list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("which, by", [(0, 1), (1, 1), (1, -1)])
+def test_sizes_in_the_index(tarn, small, tmp_path, place, which, by):
+    """Of the original and of Tarn's manifest: told before anything is done."""
+    layout = images.copy_layout(small.layout, tmp_path / "layout")
+    index = json.loads((layout / "index.json").read_bytes())
+    index["manifests"][which]["size"] += by
+    digest = index["manifests"][which]["digest"]
+    (layout / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    name, wrong = f"oci:{layout}:latest", f"{digest} has .* bytes, its descriptor says"
+    if which:
+        tarn.fails(wrong, "ls", name)
+        tarn.fails(wrong, "digest", name)
+        tarn.fails("its manifest has .* bytes, the index says", "mount", name, place)
+    else:
+        tarn.fails(wrong, "convert", name, f"oci:{tmp_path}/new:t")
+        assert_no_trace(tmp_path / "new")
 
 
 @pytest.mark.parametrize("case", [manifest_byte, footer_byte, metadata_byte, chunk_byte],
