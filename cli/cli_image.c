@@ -3,8 +3,8 @@
 
 #include "format/verify.h"
 
-int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const char *platform,
-                        struct tarn_err *err)
+int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
+                        const struct tarn_image_options *options, struct tarn_err *err)
 {
     *image = (struct tarn_cli_image){ 0 };
     struct tarn_platform wanted;
@@ -12,16 +12,20 @@ int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const ch
     if (ret < 0)
         return ret;
     if (image->reference.kind == TARN_REFERENCE_TAR || image->reference.kind == TARN_REFERENCE_DIR)
-        return tarn_fail(err, -EINVAL, "%s is no image; give oci:DIR:TAG or oci-archive:FILE:TAG",
+        return tarn_fail(err, -EINVAL,
+                         "%s is no image; give docker://HOST/REPOSITORY:TAG, oci:DIR:TAG or "
+                         "oci-archive:FILE:TAG",
                          name);
-    ret = platform ? tarn_platform_parse(platform, &wanted, err) : tarn_platform_host(&wanted, err);
+    ret = options->platform ? tarn_platform_parse(options->platform, &wanted, err)
+                            : tarn_platform_host(&wanted, err);
     if (ret < 0)
         return ret;
     image->blocking = tarn_blocking_new(err);
     if (!image->blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { 0 };
-    ret = tarn_blocking_open(image->blocking, &image->reference, &options, &image->repository, err);
+    const struct tarn_repository_options repository = { .access = &options->access };
+    ret = tarn_blocking_open(image->blocking, &image->reference, &repository, &image->repository,
+                             err);
     if (ret < 0)
         return ret;
     const struct tarn_image_query query = tarn_image_query_of(&image->reference, &wanted);

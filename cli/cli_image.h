@@ -3,6 +3,7 @@
 #ifndef TARN_CLI_CLI_IMAGE_H
 #define TARN_CLI_CLI_IMAGE_H
 
+#include "cli/image_options.h"
 #include "format/bootstrap.h"
 #include "registry/image_reader.h"
 
@@ -17,8 +18,9 @@ struct tarn_cli_image {
     struct tarn_bootstrap bootstrap;
 };
 
-// Resolves a name. platform NULL: this host's. The release is right after a failure too.
-int tarn_cli_image_open(struct tarn_cli_image *image, const char *name, const char *platform,
+// Resolves a name. The release is right after a failure too.
+int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
+                        const struct tarn_image_options *options,
                         struct tarn_err *err) tarn_must_check;
 bool tarn_cli_image_is_converted(const struct tarn_cli_image *image);
 // Reads manifest and bootstrap of a converted image and verifies the tree, so that a walk over it ends

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <getopt.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -10,11 +9,12 @@
 #include "cli/usage.h"
 #include "converter/data_reader.h"
 
-static const char usage[] = "usage: tarn cat [--platform P] [--json] IMAGE PATH\n"
-                            "\n"
-                            "Writes a file of a converted image to stdout; every byte was checked. "
-                            "With --json, its size and\n"
-                            "SHA-256 instead.\n";
+static const char usage[] =
+    "usage: tarn cat [OPTION...] IMAGE PATH\n"
+    "\n"
+    "Writes a file of a converted image to stdout; every byte was checked.\n"
+    "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
+    "  --json              print its size and SHA-256 as JSON instead\n" TARN_ACCESS_USAGE;
 
 enum { PIECE = 256 << 10 };
 
@@ -73,9 +73,10 @@ static int find_file(struct cat *cat, const char *path, struct tarn_err *err)
     return cat->reader ? 0 : tarn_fail(err, -ENOMEM, "out of memory");
 }
 
-static int run(struct cat *cat, char **arguments, const char *platform, struct tarn_err *err)
+static int run(struct cat *cat, char **arguments, const struct tarn_image_options *options,
+               struct tarn_err *err)
 {
-    int ret = tarn_cli_image_open(&cat->image, arguments[0], platform, err);
+    int ret = tarn_cli_image_open(&cat->image, arguments[0], options, err);
     if (ret == 0)
         ret = tarn_cli_image_load(&cat->image, err);
     if (ret < 0)
@@ -97,22 +98,13 @@ static int print_facts(struct cat *cat)
 
 int tarn_cmd_cat(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "platform", required_argument, NULL, 'p' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-    };
-    const char *platform = NULL;
-    bool json = false;
+    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
+    tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'p')
-            platform = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return tarn_cli_usage(usage, option == 'h' ? NULL : "tarn cat: see above");
+    while ((option = getopt_long(argc, argv, "", rows, NULL)) != -1) {
+        const int status = tarn_image_option(&options, option, usage);
+        if (status >= 0)
+            return status;
     }
     if (argc - optind != 2)
         return tarn_cli_usage(usage, "tarn cat takes an image and a path");
@@ -120,9 +112,9 @@ int tarn_cmd_cat(int argc, char **argv)
     struct cat *cat = calloc(1, sizeof *cat);
     if (!cat)
         return TARN_EXIT_FAILED;
-    cat->hasher = json ? tarn_hasher_new() : NULL;
+    cat->hasher = options.json ? tarn_hasher_new() : NULL;
     int status = TARN_EXIT_FAILED;
-    if (run(cat, argv + optind, platform, &err) < 0)
+    if (run(cat, argv + optind, &options, &err) < 0)
         tarn_cli_fail(&err);
     else
         status = cat->hasher ? print_facts(cat) : TARN_EXIT_OK;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <getopt.h>
 #include <inttypes.h>
 
 #include "cli/cli_image.h"
@@ -8,25 +7,24 @@
 #include "converter/check.h"
 
 static const char usage[] =
-    "usage: tarn check [--quick] [--platform P] [--json] IMAGE\n"
+    "usage: tarn check [OPTION...] IMAGE\n"
     "\n"
     "Verifies a converted image: structure, order, bounds, link counts, the digest of every chunk\n"
     "and of every file. Names the first broken rule and its place; the exit status is then 1.\n"
     "\n"
-    "  --quick       everything that needs no file data\n"
-    "  --platform P  os/arch[/variant] to choose from an index (default: this host's)\n"
-    "  --json        print the outcome as JSON\n";
+    "  --quick             everything that needs no file data\n"
+    "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
+    "  --json              print the outcome as JSON\n" TARN_ACCESS_USAGE;
 
 struct arguments {
     const char *name;
-    const char *platform;
+    struct tarn_image_options image;
     bool quick;
-    bool json;
 };
 
 static int fail(const struct arguments *arguments, const struct tarn_err *err)
 {
-    if (arguments->json)
+    if (arguments->image.json)
         tarn_cli_print_json(json_pack("{s:b, s:s}", "ok", 0, "error", err->text));
     return tarn_cli_fail(err);
 }
@@ -49,7 +47,7 @@ static json_t *totals_json(const struct arguments *arguments,
 
 static int print_totals(const struct arguments *arguments, const struct tarn_check_totals *totals)
 {
-    if (arguments->json)
+    if (arguments->image.json)
         return tarn_cli_print_json(totals_json(arguments, totals));
     printf("ok: %" PRIu32 " layers, %" PRIu64 " names, %" PRIu64 " inodes, %" PRIu64
            " chunks (%" PRIu64 " references)",
@@ -62,10 +60,10 @@ static int print_totals(const struct arguments *arguments, const struct tarn_che
     return tarn_cli_finish(TARN_EXIT_OK);
 }
 
-static int check(const struct arguments *arguments, struct tarn_cli_image *image)
+static int check_image(const struct arguments *arguments, struct tarn_cli_image *image)
 {
     struct tarn_err err = { 0 };
-    int ret = tarn_cli_image_open(image, arguments->name, arguments->platform, &err);
+    int ret = tarn_cli_image_open(image, arguments->name, &arguments->image, &err);
     if (ret == 0)
         ret = tarn_cli_image_load(image, &err);
     if (ret < 0)
@@ -81,33 +79,34 @@ static int check(const struct arguments *arguments, struct tarn_cli_image *image
     return print_totals(arguments, &totals);
 }
 
-int tarn_cmd_check(int argc, char **argv)
+// -1, or the exit status.
+static int parse(struct arguments *arguments, int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "quick", no_argument, NULL, 'q' },
-        { "platform", required_argument, NULL, 'p' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-    };
-    struct arguments arguments = { 0 };
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+    static const struct option rows[] = { { "quick", no_argument, NULL, 'q' }, TARN_IMAGE_OPTIONS };
+    for (int option; (option = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
+        int status = -1;
         if (option == 'q')
-            arguments.quick = true;
-        else if (option == 'p')
-            arguments.platform = optarg;
-        else if (option == 'j')
-            arguments.json = true;
-        else if (option == 'h')
-            return tarn_cli_usage(usage, NULL);
+            arguments->quick = true;
         else
-            return tarn_cli_usage(usage, "tarn check: see above");
+            status = tarn_image_option(&arguments->image, option, usage);
+        if (status >= 0)
+            return status;
     }
     if (argc - optind != 1)
         return tarn_cli_usage(usage, "tarn check takes one image");
-    arguments.name = argv[optind];
-    struct tarn_cli_image image;
-    const int status = check(&arguments, &image);
-    tarn_cli_image_release(&image);
+    arguments->name = argv[optind];
+    return -1;
+}
+
+int tarn_cmd_check(int argc, char **argv)
+{
+    struct arguments arguments = { 0 };
+    int status = parse(&arguments, argc, argv);
+    if (status < 0) {
+        struct tarn_cli_image image;
+        status = check_image(&arguments, &image);
+        tarn_cli_image_release(&image);
+    }
+    tarn_image_options_release(&arguments.image);
     return status;
 }

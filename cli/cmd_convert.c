@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 
 #include "cli/commands.h"
+#include "cli/image_options.h"
 #include "cli/progress.h"
 #include "cli/usage.h"
 #include "converter/convert.h"
@@ -13,25 +13,28 @@ static const char usage[] =
     "usage: tarn convert [OPTION...] SOURCE DESTINATION\n"
     "       tarn convert [OPTION...] --layer tar:FILE [--layer ...] DESTINATION\n"
     "\n"
-    "Sources: oci:DIR[:TAG], oci-archive:FILE[:TAG], tar:FILE, dir:PATH.\n"
-    "Destinations: oci:DIR[:TAG], oci-archive:FILE[:TAG].\n"
+    "Sources: docker://HOST/REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], tar:FILE,\n"
+    "dir:PATH. Destinations: the first three.\n"
     "\n"
     "  --layer REF         a layer, bottom first: tar:FILE or dir:PATH\n"
     "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
     "  --all-platforms     every image of an index\n"
     "  --replace           the tag shows Tarn's manifest alone\n"
+    "  --referrer          for a registry: no tag is touched, the original's digest leads to\n"
+    "                      Tarn's manifest (the referrers API)\n"
     "  --dict IMAGE        chunks may refer to those of this converted image\n"
     "  --level N           zstd level, -5 to 19 (default 3)\n"
     "  --threads N         (default: as many as there are processors)\n"
     "  --no-reuse          convert every layer, trust nothing found at the destination\n"
     "  --no-layer-tags     leave no one-layer manifests for a later run to find\n"
     "  --quiet             print errors only\n"
-    "  --json              print a summary as JSON\n";
+    "  --json              print a summary as JSON\n" TARN_ACCESS_USAGE;
 
 enum { LEVEL_LOW = -5, LEVEL_HIGH = 19, THREADS_MAX = 1024 };
 
 struct arguments {
     struct tarn_convert_options options;
+    struct tarn_access access;
     const char **layers; // owned
     bool quiet;
     bool json;
@@ -42,6 +45,7 @@ enum {
     OPTION_PLATFORM,
     OPTION_ALL_PLATFORMS,
     OPTION_REPLACE,
+    OPTION_REFERRER,
     OPTION_DICT,
     OPTION_LEVEL,
     OPTION_THREADS,
@@ -57,6 +61,7 @@ static const struct option options[] = {
     { "platform", required_argument, NULL, OPTION_PLATFORM },
     { "all-platforms", no_argument, NULL, OPTION_ALL_PLATFORMS },
     { "replace", no_argument, NULL, OPTION_REPLACE },
+    { "referrer", no_argument, NULL, OPTION_REFERRER },
     { "dict", required_argument, NULL, OPTION_DICT },
     { "level", required_argument, NULL, OPTION_LEVEL },
     { "threads", required_argument, NULL, OPTION_THREADS },
@@ -65,6 +70,7 @@ static const struct option options[] = {
     { "quiet", no_argument, NULL, OPTION_QUIET },
     { "json", no_argument, NULL, OPTION_JSON },
     { "help", no_argument, NULL, OPTION_HELP },
+    TARN_ACCESS_OPTIONS,
     { NULL, 0, NULL, 0 },
 };
 
@@ -103,6 +109,9 @@ static int take_option(struct arguments *arguments, int option)
     case OPTION_REPLACE:
         result->replace = true;
         return -1;
+    case OPTION_REFERRER:
+        result->referrer = true;
+        return -1;
     case OPTION_DICT:
         result->dict = optarg;
         return -1;
@@ -133,7 +142,7 @@ static int take_option(struct arguments *arguments, int option)
     case OPTION_HELP:
         return tarn_cli_usage(usage, NULL);
     default:
-        return tarn_cli_usage(usage, "tarn convert: see above");
+        return tarn_access_option(&arguments->access, option, usage);
     }
 }
 
@@ -154,6 +163,8 @@ static int parse(struct arguments *arguments, int argc, char **argv)
                                           : "a source and a destination");
     if (result->all_platforms && result->platform)
         return tarn_cli_usage(usage, "--platform and --all-platforms exclude each other");
+    if (result->replace && result->referrer)
+        return tarn_cli_usage(usage, "--replace and --referrer exclude each other");
     result->source = wanted == 2 ? argv[optind] : NULL;
     result->layers = arguments->layers;
     result->destination = argv[argc - 1];
@@ -210,6 +221,7 @@ static int run(struct arguments *arguments)
     if (!progress)
         return TARN_EXIT_FAILED;
     catch_signals();
+    arguments->options.access = &arguments->access;
     arguments->options.cancel = &interrupted;
     arguments->options.progress = tarn_progress_tell;
     arguments->options.note = tarn_progress_note;
@@ -238,5 +250,6 @@ int tarn_cmd_convert(int argc, char **argv)
     if (status < 0)
         status = run(&arguments);
     free((void *)arguments.layers);
+    tarn_access_release(&arguments.access);
     return status;
 }

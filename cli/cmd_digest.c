@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <getopt.h>
 #include <string.h>
 
 #include "cli/cli_image.h"
@@ -8,13 +7,15 @@
 #include "converter/tree_digest.h"
 
 static const char usage[] =
-    "usage: tarn digest [--platform P] [--json] IMAGE\n"
+    "usage: tarn digest [OPTION...] IMAGE\n"
     "\n"
-    "Prints the tree digest: of an image, converted or not (oci:, oci-archive:), of a tar file\n"
-    "(tar:FILE) or of a directory (dir:PATH). Equal trees have equal digests.\n";
+    "Prints the tree digest: of an image, converted or not (docker://, oci:, oci-archive:), of a\n"
+    "tar file (tar:FILE) or of a directory (dir:PATH). Equal trees have equal digests.\n"
+    "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
+    "  --json              print it as JSON\n" TARN_ACCESS_USAGE;
 
-static int digest_of(const char *name, const char *platform, struct tarn_digest *digest,
-                     struct tarn_err *err)
+static int digest_of(const char *name, const struct tarn_image_options *options,
+                     struct tarn_digest *digest, struct tarn_err *err)
 {
     struct tarn_reference reference;
     int ret = tarn_reference_parse(name, &reference, err);
@@ -27,7 +28,7 @@ static int digest_of(const char *name, const char *platform, struct tarn_digest 
     }
     tarn_reference_release(&reference);
     struct tarn_cli_image image;
-    ret = tarn_cli_image_open(&image, name, platform, err);
+    ret = tarn_cli_image_open(&image, name, options, err);
     if (ret == 0)
         ret = tarn_tree_digest_image(image.blocking, image.repository, &image.list.images[0],
                                      digest, err);
@@ -37,32 +38,23 @@ static int digest_of(const char *name, const char *platform, struct tarn_digest 
 
 int tarn_cmd_digest(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "platform", required_argument, NULL, 'p' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-    };
-    const char *platform = NULL;
-    bool json = false;
+    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
+    tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'p')
-            platform = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return tarn_cli_usage(usage, option == 'h' ? NULL : "tarn digest: see above");
+    while ((option = getopt_long(argc, argv, "", rows, NULL)) != -1) {
+        const int status = tarn_image_option(&options, option, usage);
+        if (status >= 0)
+            return status;
     }
     if (argc - optind != 1)
         return tarn_cli_usage(usage, "tarn digest takes one image");
     struct tarn_err err = { 0 };
     struct tarn_digest digest;
-    if (digest_of(argv[optind], platform, &digest, &err) < 0)
+    if (digest_of(argv[optind], &options, &digest, &err) < 0)
         return tarn_cli_fail(&err);
     char text[TARN_DIGEST_TEXT];
     tarn_digest_format(&digest, text);
-    if (json)
+    if (options.json)
         return tarn_cli_print_json(json_pack("{s:s}", "tree_digest", text));
     puts(text);
     return tarn_cli_finish(TARN_EXIT_OK);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <getopt.h>
 
 #include "cli/cli_image.h"
 #include "cli/commands.h"
@@ -7,15 +6,15 @@
 #include "converter/export.h"
 
 static const char usage[] =
-    "usage: tarn export [--platform P] [--json] IMAGE oci:DIR[:TAG]\n"
-    "       tarn export [--platform P] [--json] IMAGE oci-archive:FILE[:TAG]\n"
+    "usage: tarn export [OPTION...] IMAGE DESTINATION\n"
     "\n"
+    "Destinations: docker://HOST/REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG].\n"
     "Makes plain OCI layers of a converted image again: unpacked they are what the source's "
     "layers\n"
     "were. The bytes of the layers, and so their digests, are others.\n"
     "\n"
-    "  --platform P  os/arch[/variant] to choose from an index (default: this host's)\n"
-    "  --json        print a summary as JSON\n";
+    "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
+    "  --json              print a summary as JSON\n" TARN_ACCESS_USAGE;
 
 static int print_summary(const struct tarn_export_summary *summary, bool json)
 {
@@ -32,29 +31,30 @@ static int print_summary(const struct tarn_export_summary *summary, bool json)
     return tarn_cli_finish(TARN_EXIT_OK);
 }
 
-static int export(struct tarn_cli_image *image, const struct tarn_reference *destination, bool json)
+static int export(struct tarn_cli_image *image, const struct tarn_reference *destination,
+                  const struct tarn_image_options *options)
 {
     struct tarn_err err = { 0 };
     if (tarn_cli_image_load(image, &err) < 0)
         return tarn_cli_fail(&err);
     const struct tarn_export_source source = { image->blocking, image->repository, &image->manifest,
-                                               &image->bootstrap };
+                                               &image->bootstrap, &options->access };
     struct tarn_export_summary summary;
     if (tarn_export(&source, destination, &summary, &err) < 0)
         return tarn_cli_fail(&err);
-    return print_summary(&summary, json);
+    return print_summary(&summary, options->json);
 }
 
-static int run(const char *name, const char *platform, const char *destination, bool json)
+static int run(const char *name, const char *destination, const struct tarn_image_options *options)
 {
     struct tarn_err err = { 0 };
     struct tarn_reference reference;
     if (tarn_reference_parse(destination, &reference, &err) < 0)
         return tarn_cli_fail(&err);
     struct tarn_cli_image image;
-    const int status = tarn_cli_image_open(&image, name, platform, &err) < 0
+    const int status = tarn_cli_image_open(&image, name, options, &err) < 0
                            ? tarn_cli_fail(&err)
-                           : export(&image, &reference, json);
+                           : export(&image, &reference, options);
     tarn_cli_image_release(&image);
     tarn_reference_release(&reference);
     return status;
@@ -62,25 +62,14 @@ static int run(const char *name, const char *platform, const char *destination, 
 
 int tarn_cmd_export(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "platform", required_argument, NULL, 'p' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-    };
-    const char *platform = NULL;
-    bool json = false;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == 'p')
-            platform = optarg;
-        else if (option == 'j')
-            json = true;
-        else if (option == 'h')
-            return tarn_cli_usage(usage, NULL);
-        else
-            return tarn_cli_usage(usage, "tarn export: see above");
+    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
+    tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
+    for (int option; (option = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
+        const int status = tarn_image_option(&options, option, usage);
+        if (status >= 0)
+            return status;
     }
     if (argc - optind != 2)
         return tarn_cli_usage(usage, "tarn export takes an image and a destination");
-    return run(argv[optind], platform, argv[optind + 1], json);
+    return run(argv[optind], argv[optind + 1], &options);
 }

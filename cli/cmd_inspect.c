@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <getopt.h>
 #include <inttypes.h>
 
 #include "cli/cli_image.h"
@@ -7,10 +6,12 @@
 #include "cli/usage.h"
 
 static const char usage[] =
-    "usage: tarn inspect [--platform P] [--json] IMAGE\n"
+    "usage: tarn inspect [OPTION...] IMAGE\n"
     "\n"
     "Shows what a converted image is made of: digests, blobs, chunks, and which blob is which\n"
-    "EROFS device (slot), so that the bootstrap can be mounted by hand.\n";
+    "EROFS device (slot), so that the bootstrap can be mounted by hand.\n"
+    "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
+    "  --json              print it as JSON\n" TARN_ACCESS_USAGE;
 
 static json_t *digest_json(const struct tarn_digest *digest)
 {
@@ -124,34 +125,25 @@ static void print_text(const struct tarn_cli_image *image)
 
 int tarn_cmd_inspect(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "platform", required_argument, NULL, 'p' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-    };
-    const char *platform = NULL;
-    bool json = false;
+    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
+    tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'p')
-            platform = optarg;
-        else if (option == 'j')
-            json = true;
-        else
-            return tarn_cli_usage(usage, option == 'h' ? NULL : "tarn inspect: see above");
+    while ((option = getopt_long(argc, argv, "", rows, NULL)) != -1) {
+        const int wrong = tarn_image_option(&options, option, usage);
+        if (wrong >= 0)
+            return wrong;
     }
     if (argc - optind != 1)
         return tarn_cli_usage(usage, "tarn inspect takes one image");
     struct tarn_err err = { 0 };
     struct tarn_cli_image image;
     int status = TARN_EXIT_FAILED;
-    int ret = tarn_cli_image_open(&image, argv[optind], platform, &err);
+    int ret = tarn_cli_image_open(&image, argv[optind], &options, &err);
     if (ret == 0)
         ret = tarn_cli_image_load(&image, &err);
     if (ret < 0) {
         tarn_cli_fail(&err);
-    } else if (json) {
+    } else if (options.json) {
         status = tarn_cli_print_json(image_json(&image));
     } else {
         print_text(&image);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dirent.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,11 +11,13 @@
 #include "cli/usage.h"
 
 static const char usage[] =
-    "usage: tarn ls [-lR] [--platform P] [--json] IMAGE [PATH]\n"
+    "usage: tarn ls [-lR] [OPTION...] IMAGE [PATH]\n"
     "\n"
     "Lists a directory (default: the root) or a file of a converted image.\n"
-    "  -l      mode, links, owner, size, time and target too\n"
-    "  -R      everything below\n";
+    "  -l                  mode, links, owner, size, time and target too\n"
+    "  -R                  everything below\n"
+    "  --platform P        os/arch[/variant] to choose from an index (default: this host's)\n"
+    "  --json              print the entries as JSON\n" TARN_ACCESS_USAGE;
 
 struct listing {
     const struct tarn_erofs *erofs;
@@ -286,10 +287,11 @@ static int list_all(const struct listing *listing, const char *path)
     return ret;
 }
 
-static int run(struct listing *listing, const char *name, const char *platform, const char *path)
+static int run(struct listing *listing, const char *name, const struct tarn_image_options *options,
+               const char *path)
 {
     struct tarn_cli_image image;
-    int ret = tarn_cli_image_open(&image, name, platform, listing->err);
+    int ret = tarn_cli_image_open(&image, name, options, listing->err);
     if (ret == 0)
         ret = tarn_cli_image_load(&image, listing->err);
     if (ret == 0) {
@@ -305,36 +307,29 @@ static int run(struct listing *listing, const char *name, const char *platform, 
 
 int tarn_cmd_ls(int argc, char **argv)
 {
-    static const struct option options[] = {
-        { "platform", required_argument, NULL, 'p' },
-        { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
-        { NULL, 0, NULL, 0 },
-    };
+    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
+    tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
     struct tarn_err err = { 0 };
     struct listing listing = { .err = &err };
-    const char *platform = NULL;
-    bool json = false;
     int option;
-    while ((option = getopt_long(argc, argv, "lR", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "lR", rows, NULL)) != -1) {
+        int status = -1;
         if (option == 'l')
             listing.details = true;
         else if (option == 'R')
             listing.recursive = true;
-        else if (option == 'p')
-            platform = optarg;
-        else if (option == 'j')
-            json = true;
         else
-            return tarn_cli_usage(usage, option == 'h' ? NULL : "tarn ls: see above");
+            status = tarn_image_option(&options, option, usage);
+        if (status >= 0)
+            return status;
     }
     if (argc - optind < 1 || argc - optind > 2)
         return tarn_cli_usage(usage, "tarn ls takes an image and perhaps a path");
-    tarn_autojson json_t *entries = json ? json_array() : NULL;
+    tarn_autojson json_t *entries = options.json ? json_array() : NULL;
     listing.json = entries;
     const int ret =
-        run(&listing, argv[optind], platform, argc - optind == 2 ? argv[optind + 1] : "");
+        run(&listing, argv[optind], &options, argc - optind == 2 ? argv[optind + 1] : "");
     if (ret < 0)
         return tarn_cli_fail(&err);
-    return json ? tarn_cli_print_json(tarn_steal(entries)) : tarn_cli_finish(TARN_EXIT_OK);
+    return options.json ? tarn_cli_print_json(tarn_steal(entries)) : tarn_cli_finish(TARN_EXIT_OK);
 }

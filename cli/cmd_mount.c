@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <assert.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,24 +10,30 @@
 #include "base/file.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/image_options.h"
 #include "cli/usage.h"
 #include "daemon/control_message.h"
 #include "daemon/fd_socket.h"
 #include "daemon/root_path.h"
+#include "registry/docker_config.h"
 #include "registry/reference.h"
 
 static const char usage[] =
     "usage: tarn mount [OPTION...] IMAGE DIR\n"
     "\n"
     "Mounts a converted image on a directory, read-only. Files are fetched when they are read.\n"
-    "  --platform P     os/arch[/variant] of an image for several (default: this host)\n"
-    "  --ino32          inode numbers below 2^32, for 32-bit programs without large-file support;\n"
-    "                   two mounts may then show equal ones (default for 386 and arm images)\n"
-    "  --no-ino32       not even for these\n"
-    "  --allow-other    without root: others may enter too (needs user_allow_other in fuse.conf)\n"
-    "  --root DIR       the daemon's root (default: $TARN_ROOT, else /var/lib/tarn; without root\n"
-    "                   $XDG_DATA_HOME/tarn or ~/.local/share/tarn)\n"
-    "  --idle SECONDS   if a daemon is started: how long it stays after its last mount\n";
+    "  --platform P        os/arch[/variant] of an image for several (default: this host)\n"
+    "  --ino32             inode numbers below 2^32, for 32-bit programs without large-file\n"
+    "                      support; two mounts may then show equal ones (default for 386 and arm\n"
+    "                      images)\n"
+    "  --no-ino32          not even for these\n"
+    "  --allow-other       without root: others may enter too (needs user_allow_other in "
+    "fuse.conf)\n"
+    "  --root DIR          the daemon's root (default: $TARN_ROOT, else /var/lib/tarn; without "
+    "root\n"
+    "                      $XDG_DATA_HOME/tarn or ~/.local/share/tarn)\n"
+    "  --idle SECONDS      if a daemon is started: how long it stays after its last "
+    "mount\n" TARN_ACCESS_USAGE;
 
 struct mount_arguments {
     const char *image;
@@ -38,10 +43,12 @@ struct mount_arguments {
     const char *idle;
     int ino32; // -1: as the image says
     bool allow_other;
+    struct tarn_access access; // credentials are looked up for a registry
 };
 
-// The image's name with an absolute path: the daemon has another working directory.
-static char *absolute_image(const char *text, struct tarn_err *err)
+// The image's name with an absolute path: the daemon has another working directory. Credentials are looked
+// up here too, because they are this user's, and the daemon may have another environment.
+static char *absolute_image(const char *text, struct tarn_access *access, struct tarn_err *err)
 {
     struct tarn_reference reference;
     if (tarn_reference_parse(text, &reference, err) < 0)
@@ -51,7 +58,8 @@ static char *absolute_image(const char *text, struct tarn_err *err)
                          : reference.kind == TARN_REFERENCE_OCI_ARCHIVE ? "oci-archive"
                                                                         : NULL;
     if (reference.kind == TARN_REFERENCE_DOCKER) {
-        absolute = tarn_asprintf("%s", text);
+        if (tarn_docker_config_find(access, reference.host, reference.path, err) == 0)
+            absolute = tarn_asprintf("%s", text);
     } else if (!scheme) {
         tarn_fail(err, -EINVAL, "%s is no converted image; `tarn convert` makes one of it", text);
     } else {
@@ -172,19 +180,21 @@ static json_t *request(const struct mount_arguments *arguments, const char *imag
         ret = json_object_set_new(message, "platform", tarn_message_bytes(arguments->platform));
     if (ret == 0 && arguments->ino32 >= 0)
         ret = json_object_set_new(message, "ino32", json_boolean(arguments->ino32));
+    if (ret == 0 && arguments->access.known)
+        ret = json_object_set_new(message, "access", tarn_access_to_json(&arguments->access));
     if (ret == 0)
         return message;
     json_decref(message);
     return NULL;
 }
 
-static int run(const struct mount_arguments *arguments, struct tarn_err *err)
+static int run(struct mount_arguments *arguments, struct tarn_err *err)
 {
     tarn_autofree char *root = NULL;
     int ret = tarn_root_path(arguments->root, &root, err);
     if (ret < 0)
         return ret;
-    tarn_autofree char *image = absolute_image(arguments->image, err);
+    tarn_autofree char *image = absolute_image(arguments->image, &arguments->access, err);
     if (!image)
         return err->code;
     assert(arguments->directory);
@@ -222,10 +232,12 @@ static int parse(int argc, char **argv, struct mount_arguments *arguments)
         { "root", required_argument, NULL, ROOT },
         { "idle", required_argument, NULL, IDLE },
         { "help", no_argument, NULL, 'h' },
+        TARN_ACCESS_OPTIONS,
         { 0 },
     };
     int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+    int status = -1;
+    while (status < 0 && (c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
         switch (c) {
         case PLATFORM:
             arguments->platform = optarg;
@@ -246,9 +258,11 @@ static int parse(int argc, char **argv, struct mount_arguments *arguments)
         case 'h':
             return tarn_cli_usage(usage, NULL);
         default:
-            return tarn_cli_usage(usage, "wrong option");
+            status = tarn_access_option(&arguments->access, c, usage);
         }
     }
+    if (status >= 0)
+        return status;
     long seconds;
     if (arguments->idle && tarn_cli_number(arguments->idle, 0, 1000000, &seconds) < 0)
         return tarn_cli_usage(usage, "'%s' is no number of seconds", arguments->idle);
@@ -262,9 +276,11 @@ static int parse(int argc, char **argv, struct mount_arguments *arguments)
 int tarn_cmd_mount(int argc, char **argv)
 {
     struct mount_arguments arguments = { .ino32 = -1 };
-    const int status = parse(argc, argv, &arguments);
-    if (status >= 0)
-        return status;
-    struct tarn_err err = { 0 };
-    return run(&arguments, &err) < 0 ? tarn_cli_fail(&err) : TARN_EXIT_OK;
+    int status = parse(argc, argv, &arguments);
+    if (status < 0) {
+        struct tarn_err err = { 0 };
+        status = run(&arguments, &err) < 0 ? tarn_cli_fail(&err) : TARN_EXIT_OK;
+    }
+    tarn_access_release(&arguments.access);
+    return status;
 }

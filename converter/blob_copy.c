@@ -20,6 +20,8 @@ int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob
                    struct tarn_err *err)
 {
     int ret = tarn_blocking_has_blob(copy->to_blocking, copy->to, blob, err);
+    if (ret == -ENOENT)
+        ret = tarn_blocking_mount_blob(copy->to_blocking, copy->to, copy->from, blob, err);
     if (ret != -ENOENT)
         return ret;
     struct tarn_err write_err = { 0 };

@@ -12,7 +12,7 @@ struct tarn_copy {
     struct tarn_repository *to;
 };
 
-// One blob, unless it is there already. Checked against its digest on the way.
+// One blob, unless it is there already or can be mounted there. Checked against its digest on the way.
 int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob,
                    struct tarn_err *err) tarn_must_check;
 

@@ -52,7 +52,7 @@ static int open_source(struct session *session, struct tarn_err *err)
     session->from_blocking = tarn_blocking_new(err);
     if (!session->from_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { 0 };
+    const struct tarn_repository_options options = { .access = session->options->access };
     return tarn_blocking_open(session->from_blocking, &session->source, &options, &session->from,
                               err);
 }
@@ -62,7 +62,7 @@ static int open_destination(struct session *session, struct tarn_err *err)
     const enum tarn_reference_kind kind = session->destination.kind;
     if (kind == TARN_REFERENCE_TAR || kind == TARN_REFERENCE_DIR)
         return tarn_fail(err, -EINVAL,
-                         "%s is no destination; give oci:DIR:TAG or "
+                         "%s is no destination; give docker://HOST/REPOSITORY:TAG, oci:DIR:TAG or "
                          "oci-archive:FILE:TAG",
                          session->destination.text);
     if (session->destination.has_digest)
@@ -71,9 +71,23 @@ static int open_destination(struct session *session, struct tarn_err *err)
     session->to_blocking = tarn_blocking_new(err);
     if (!session->to_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { .create = true };
+    const struct tarn_repository_options options = { .create = true,
+                                                     .access = session->options->access };
     return tarn_blocking_open(session->to_blocking, &session->destination, &options, &session->to,
                               err);
+}
+
+static int check_referrer(const struct session *session, struct tarn_err *err)
+{
+    if (session->destination.kind != TARN_REFERENCE_DOCKER)
+        return tarn_fail(err, -EINVAL,
+                         "--referrer: %s is no registry; without it Tarn's manifest stands behind "
+                         "the original, which stays as it is",
+                         session->destination.text);
+    if (!session->from)
+        return tarn_fail(err, -EINVAL,
+                         "--referrer needs an image that the result refers to, not layers");
+    return 0;
 }
 
 static unsigned thread_count(const struct tarn_convert_options *options)
@@ -92,6 +106,8 @@ static int open_session(struct session *session, struct tarn_err *err)
         ret = tarn_reference_parse(options->source, &session->source, err);
     if (ret == 0 && options->source)
         ret = open_source(session, err);
+    if (ret == 0 && options->referrer)
+        ret = check_referrer(session, err);
     if (ret == 0)
         ret = open_destination(session, err);
     if (ret < 0)
@@ -102,7 +118,7 @@ static int open_session(struct session *session, struct tarn_err *err)
     if (!session->pool || !session->entries)
         return -ENOMEM;
     if (!options->no_reuse) {
-        session->reuse = tarn_reuse_new(&session->destination, err);
+        session->reuse = tarn_reuse_new(&session->destination, options->access, err);
         if (!session->reuse)
             return -ENOMEM;
     }
@@ -184,7 +200,7 @@ static int open_dict(struct session *session, struct tarn_err *err)
         return tarn_wrap(err, ret, "--dict");
     struct tarn_copy copy = { .to_blocking = session->to_blocking, .to = session->to };
     copy.from_blocking = tarn_blocking_new(err);
-    const struct tarn_repository_options options = { 0 };
+    const struct tarn_repository_options options = { .access = session->options->access };
     ret = copy.from_blocking
               ? tarn_blocking_open(copy.from_blocking, &reference, &options, &copy.from, err)
               : -ENOMEM;
@@ -344,6 +360,7 @@ static int publish_original(struct session *session, const struct tarn_descripto
         .original_bytes = bytes.data,
         .original_length = bytes.length,
         .tarn = session->entries,
+        .referrer = session->options->referrer,
     };
     return publish(session, &publication, err);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/digest.h"
+#include "registry/access.h"
 
 // Work is counted in bytes of the source's layers, each twice: once read, once converted.
 enum tarn_convert_progress {
@@ -25,9 +26,11 @@ struct tarn_convert_options {
     int level;        // zstd
     unsigned threads; // 0: as many as there are processors
     bool replace;     // the tag shows Tarn's manifest alone
+    bool referrer;    // a registry: no tag shows it, it is a referrer of the original
     const char *dict; // a converted image whose chunks may be referred to; NULL: none
     bool no_reuse;
     bool no_layer_tags;
+    const struct tarn_access *access;    // to registries, on both sides; NULL: the defaults
     const volatile sig_atomic_t *cancel; // NULL, or ends it with -EINTR once it is not 0
     // NULL, or told of each step, from several threads.
     void (*progress)(void *context, enum tarn_convert_progress what, uint64_t bytes);

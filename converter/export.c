@@ -278,16 +278,16 @@ int tarn_export(const struct tarn_export_source *source, const struct tarn_refer
                 struct tarn_export_summary *summary, struct tarn_err *err)
 {
     *summary = (struct tarn_export_summary){ 0 };
-    if (destination->kind != TARN_REFERENCE_OCI && destination->kind != TARN_REFERENCE_OCI_ARCHIVE)
+    if (destination->kind == TARN_REFERENCE_TAR || destination->kind == TARN_REFERENCE_DIR)
         return tarn_fail(err, -ENOTSUP,
-                         "%s: the destination of an export is oci:DIR[:TAG] or "
-                         "oci-archive:FILE[:TAG]",
+                         "%s: the destination of an export is docker://HOST/REPOSITORY[:TAG], "
+                         "oci:DIR[:TAG] or oci-archive:FILE[:TAG]",
                          destination->text);
     if (destination->has_digest)
         return tarn_fail(err, -EINVAL, "%s: give the destination a tag, not a digest",
                          destination->text);
     struct exporter exporter = { .source = source, .summary = summary };
-    const struct tarn_repository_options options = { .create = true };
+    const struct tarn_repository_options options = { .create = true, .access = source->access };
     int ret =
         tarn_blocking_open(source->blocking, destination, &options, &exporter.destination, err);
     if (ret < 0)

@@ -14,6 +14,7 @@ struct tarn_export_source {
     struct tarn_repository *repository;
     const struct tarn_manifest *manifest;
     const struct tarn_bootstrap *bootstrap;
+    const struct tarn_access *access; // to the destination, if that is a registry
 };
 
 struct tarn_export_summary {
@@ -23,7 +24,7 @@ struct tarn_export_summary {
     struct tarn_blob_id manifest;
 };
 
-// Writes the image to an oci: or oci-archive: reference and points its tag there. Blocks; leaves no
+// Writes the image to a docker:, oci: or oci-archive: reference and points its tag there. Blocks; leaves no
 // tag behind when it fails. Holds one layer's tree in memory, and no file.
 int tarn_export(const struct tarn_export_source *source, const struct tarn_reference *destination,
                 struct tarn_export_summary *summary, struct tarn_err *err) tarn_must_check;

@@ -15,7 +15,8 @@ struct tarn_reuse {
     json_t *manifests;                  // object: digest text -> manifest document
 };
 
-struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination, struct tarn_err *err)
+struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination,
+                                  const struct tarn_access *access, struct tarn_err *err)
 {
     tarn_cleanup(tarn_reuse_free_p) struct tarn_reuse *reuse = calloc(1, sizeof *reuse);
     if (reuse) {
@@ -29,7 +30,7 @@ struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination, stru
     reuse->blocking = tarn_blocking_new(err);
     if (!reuse->blocking)
         return NULL;
-    const struct tarn_repository_options options = { 0 };
+    const struct tarn_repository_options options = { .access = access };
     const int ret =
         tarn_blocking_open(reuse->blocking, destination, &options, &reuse->repository, NULL);
     if (ret < 0)

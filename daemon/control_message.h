@@ -3,8 +3,10 @@
 // many bytes of compact JSON, at most one with a descriptor (SCM_RIGHTS, with the first byte). The
 // client speaks first; the member "op" says what it wants:
 //
-//   {"op":"mount","image":REFERENCE,"directory":PATH,"platform":OS/ARCH[/VARIANT],"ino32":BOOL}
-//       image with absolute paths; the last two may be missing. Both names are any bytes, as
+//   {"op":"mount","image":REFERENCE,"directory":PATH,"platform":OS/ARCH[/VARIANT],"ino32":BOOL,
+//    "access":OBJECT}
+//       image with absolute paths; the last three may be missing. access says how to reach a registry,
+//       credentials included, as tarn_access_to_json() writes it. Both names are any bytes, as
 //       tarn_message_bytes() writes them. Then, as root,
 //       <- {"state":"attach","slot":N} and a detached mount, which the client moves to its place and
 //          closes; -> {"op":"attached"}; or, without root,

@@ -9,6 +9,7 @@
 
 struct tarn_opener {
     struct tarn_opener_options options;
+    struct tarn_http *http; // NULL until an image of a registry is opened
     struct opening *first;
 };
 
@@ -24,6 +25,7 @@ struct opening {
     char *place; // the repository's name
     struct tarn_reference reference;
     struct tarn_platform platform;
+    struct tarn_access access; // zeroed unless it is a registry
     tarn_opener_done *done;
     void *context;
 
@@ -34,6 +36,7 @@ struct opening {
     uint64_t limit;      // of buf
     uint64_t size;       // what the descriptor of the document or blob being read says
     struct tarn_manifest manifest;
+    bool known; // narrow is
     bool narrow;
     bool leading; // works on the bootstrap; others that want the same one wait
     bool waiting;
@@ -57,6 +60,9 @@ struct tarn_opener *tarn_opener_new(const struct tarn_opener_options *options, s
 
 void tarn_opener_free(struct tarn_opener *opener)
 {
+    if (!opener)
+        return;
+    tarn_http_free(opener->http);
     free(opener);
 }
 
@@ -84,6 +90,7 @@ static void free_opening(struct opening *opening)
     tarn_buf_release(&opening->buf);
     tarn_manifest_release(&opening->manifest);
     tarn_reference_release(&opening->reference);
+    tarn_access_release(&opening->access);
     free(opening->name);
     free(opening->place);
     free(opening);
@@ -106,7 +113,7 @@ static void finish(struct opening *opening, int status, const struct tarn_err *e
 static bool same_image(const struct opening *a, const struct opening *b)
 {
     return tarn_digest_equal(&a->manifest.bootstrap_digest, &b->manifest.bootstrap_digest) &&
-           strcmp(a->place, b->place) == 0;
+           strcmp(a->place, b->place) == 0 && tarn_access_equal(&a->access, &b->access);
 }
 
 static void open_bootstrap(struct opening *opening);
@@ -173,6 +180,7 @@ static int open_image(struct opening *opening, struct tarn_store_bytes bytes)
         .manifest = &opening->manifest,
         .bytes = bytes,
         .repository = opening->repository,
+        .access = &opening->access,
     };
     const int ret = tarn_node_image_open(opening->opener->options.store, &source, &opening->image,
                                          &opening->err);
@@ -266,7 +274,8 @@ static struct tarn_node_image *find_open(const struct opening *opening)
     while (!found && (slot = tarn_slots_next(slots, next))) {
         next = slot->number + 1;
         if (tarn_digest_equal(&slot->image->digest, &opening->manifest.bootstrap_digest) &&
-            strcmp(tarn_repository_name(slot->image->repository), opening->place) == 0)
+            strcmp(tarn_repository_name(slot->image->repository), opening->place) == 0 &&
+            tarn_access_equal(&slot->image->access, &opening->access))
             found = slot->image;
         if (found)
             tarn_node_image_ref(found);
@@ -293,6 +302,12 @@ static void open_bootstrap(struct opening *opening)
 
 // --- the manifest ----------------------------------------------------------------------------------------------
 
+static void set_architecture(struct opening *opening, const char *architecture)
+{
+    opening->known = true;
+    opening->narrow = strcmp(architecture, "386") == 0 || strcmp(architecture, "arm") == 0;
+}
+
 static void got_config(void *context, int status, const struct tarn_err *err)
 {
     struct opening *opening = context;
@@ -307,8 +322,8 @@ static void got_config(void *context, int status, const struct tarn_err *err)
         return;
     }
     const char *architecture = tarn_json_string(config, "architecture");
-    opening->narrow =
-        architecture && (strcmp(architecture, "386") == 0 || strcmp(architecture, "arm") == 0);
+    if (architecture)
+        set_architecture(opening, architecture);
     open_bootstrap(opening);
 }
 
@@ -331,10 +346,12 @@ static void got_manifest(void *context, int status, const struct tarn_err *err)
                                   &opening->manifest, fault);
     if (ret == 0 && opening->manifest.config.size > CONFIG_LIMIT)
         ret = tarn_fail(fault, -EFBIG, "its config is larger than %d bytes", CONFIG_LIMIT);
-    if (ret == 0)
+    if (ret == 0 && !opening->known)
         ret = start_read(opening, TARN_READ_BLOB, &opening->manifest.config, got_config);
     if (ret < 0)
         finish(opening, ret, fault);
+    else if (opening->known)
+        open_bootstrap(opening);
 }
 
 static void resolved(void *context, int status, struct tarn_image_list *list,
@@ -349,6 +366,11 @@ static void resolved(void *context, int status, struct tarn_image_list *list,
     struct tarn_err fault = { 0 };
     const struct tarn_descriptor *manifest = &list->images[0].tarn;
     int ret = 0;
+    // The entry that led to it tells the architecture: the config need not be read for it.
+    struct tarn_platform platform;
+    const char *annotation = tarn_oci_annotation(manifest->json, TARN_ANNOTATION_PLATFORM);
+    if (annotation && tarn_platform_parse(annotation, &platform, NULL) == 0)
+        set_architecture(opening, platform.architecture);
     if (!manifest->json)
         ret = tarn_fail(&fault, -ENOENT, "not a Tarn image; `tarn convert` makes one of it");
     if (ret == 0)
@@ -361,6 +383,21 @@ static void resolved(void *context, int status, struct tarn_image_list *list,
 }
 
 // --- the start -----------------------------------------------------------------------------------------------
+
+static int reach_registry(struct opening *opening, const struct tarn_access *access,
+                          struct tarn_repository_options *options, struct tarn_err *err)
+{
+    struct tarn_opener *opener = opening->opener;
+    if (!opener->http)
+        opener->http = tarn_http_new(opener->options.loop, err);
+    if (!opener->http)
+        return -ENOMEM;
+    if (tarn_access_copy(access, &opening->access) < 0)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    options->http = opener->http;
+    options->access = &opening->access;
+    return 0;
+}
 
 static int prepare(struct opening *opening, const struct tarn_opener_query *query,
                    struct tarn_err *err)
@@ -375,7 +412,11 @@ static int prepare(struct opening *opening, const struct tarn_opener_query *quer
                           : tarn_platform_host(&opening->platform, err);
     if (ret < 0)
         return ret;
-    const struct tarn_repository_options options = { .create = false };
+    struct tarn_repository_options options = { .create = false };
+    if (opening->reference.kind == TARN_REFERENCE_DOCKER)
+        ret = reach_registry(opening, query->access, &options, err);
+    if (ret < 0)
+        return ret;
     ret = tarn_repository_open(&opening->reference, opening->opener->options.loop, &options,
                                &opening->repository, err);
     if (ret < 0)

@@ -2,7 +2,7 @@
 // From an image's name to an open image: finds its Tarn manifest in the repository, gets the bootstrap
 // into the store, checks all of it, attaches the data files. A state machine on the loop; what blocks
 // runs on libuv's threads. Images that are open, or being opened, are shared: same bootstrap, same
-// repository.
+// repository, same access to it: nobody's misses are fetched with the credentials of somebody else.
 #ifndef TARN_DAEMON_IMAGE_OPENER_H
 #define TARN_DAEMON_IMAGE_OPENER_H
 
@@ -18,7 +18,8 @@ struct tarn_opener_options {
 
 struct tarn_opener *tarn_opener_new(const struct tarn_opener_options *options,
                                     struct tarn_err *err);
-void tarn_opener_free(struct tarn_opener *opener); // nothing is being opened
+// Nothing is being opened, and no image is open any more. The loop must run until the end after it.
+void tarn_opener_free(struct tarn_opener *opener);
 bool tarn_opener_busy(const struct tarn_opener *opener);
 
 struct tarn_opened {
@@ -29,11 +30,12 @@ struct tarn_opened {
 typedef void tarn_opener_done(void *context, int status, const struct tarn_opened *opened,
                               const struct tarn_err *err);
 
-// reference: with absolute paths; platform: "os/arch[/variant]" or NULL for the host's. Both are copied.
-// -EINVAL, -ENOENT, ...: done() never comes.
+// reference: with absolute paths; platform: "os/arch[/variant]" or NULL for the host's; access: to a
+// registry, not looked at for others. All are copied. -EINVAL, -ENOENT, ...: done() never comes.
 struct tarn_opener_query {
     const char *reference;
     const char *platform;
+    const struct tarn_access *access;
     tarn_opener_done *done;
     void *context;
 };

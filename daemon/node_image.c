@@ -80,6 +80,7 @@ static void free_image(struct tarn_node_image *image)
     free(image->files);
     tarn_bootstrap_release(&image->bootstrap);
     tarn_store_unmap(&image->bytes);
+    tarn_access_release(&image->access);
     free(image->name);
     free(image);
 }
@@ -95,7 +96,11 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
     source->bytes = (struct tarn_store_bytes){ 0 };
     opened->digest = source->manifest->bootstrap_digest;
     opened->name = strdup(source->name);
-    int ret = opened->name ? 0 : tarn_fail(err, -ENOMEM, "out of memory");
+    int ret = opened->name ? 0 : -ENOMEM;
+    if (ret == 0)
+        ret = tarn_access_copy(source->access, &opened->access);
+    if (ret < 0)
+        tarn_fail(err, ret, "out of memory");
     if (ret == 0)
         ret =
             tarn_bootstrap_open(opened->bytes.data, opened->bytes.length, &opened->bootstrap, err);

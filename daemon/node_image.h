@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An image that is open on the node: its bootstrap, mapped and verified, the data file of each of its
-// blobs, and the repository that they come from. Mounts of one image share it.
+// blobs, and the repository that they come from. Mounts of one image with the same access share it.
 #ifndef TARN_DAEMON_NODE_IMAGE_H
 #define TARN_DAEMON_NODE_IMAGE_H
 
@@ -17,6 +17,7 @@ struct tarn_node_image {
     struct tarn_bootstrap bootstrap;
     struct tarn_data_file **files;      // for each blob; borrowed from the store
     struct tarn_repository *repository; // owned; used on the loop's thread only
+    struct tarn_access access;          // that it was opened with
     struct tarn_counters counters;
     struct tarn_cursors cursors; // of its readers; the loop's thread only
 
@@ -32,6 +33,7 @@ struct tarn_node_image_source {
     const struct tarn_manifest *manifest;
     struct tarn_store_bytes bytes;
     struct tarn_repository *repository;
+    const struct tarn_access *access; // copied
 };
 int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source *source,
                          struct tarn_node_image **image, struct tarn_err *err) tarn_must_check;

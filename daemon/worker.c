@@ -97,6 +97,8 @@ static void close_all(struct tarn_worker *worker)
     uv_close((uv_handle_t *)&worker->idle, NULL);
     uv_close((uv_handle_t *)&worker->terminate, NULL);
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
+    tarn_opener_free(worker->opener);
+    worker->opener = NULL;
     tarn_control_close(worker->control);
     worker->control = NULL;
     tarn_loop_queue_close(worker->queue);
@@ -322,7 +324,6 @@ static void free_parts(struct tarn_worker *worker)
 {
     tarn_server_free(worker->server);
     tarn_pool_free(worker->pool);
-    tarn_opener_free(worker->opener);
     tarn_fetch_free(worker->fetch);
     tarn_slots_free(worker->slots);
     tarn_store_free(worker->store);

@@ -160,6 +160,39 @@ static void image_opened(void *context, int status, const struct tarn_opened *op
         fail_session(session, ret, &fault);
 }
 
+// How to reach the registry, as the client found it; zeroed if it says nothing.
+static int take_access(const json_t *message, struct tarn_access *access, struct tarn_err *err)
+{
+    const json_t *json = json_object_get(message, "access");
+    *access = (struct tarn_access){ 0 };
+    return json ? tarn_access_from_json(json, access, err) : 0;
+}
+
+static void open_image(struct tarn_session *session, const char *image, const json_t *message)
+{
+    struct tarn_access access;
+    struct tarn_err err;
+    int ret = take_access(message, &access, &err);
+    if (ret < 0) {
+        fail_session(session, ret, &err);
+        return;
+    }
+    // Credentials are the client's to look up: the daemon's own user may have others.
+    access.known = true;
+    const struct tarn_opener_query query = {
+        .reference = image,
+        .platform = tarn_json_string(message, "platform"),
+        .access = &access,
+        .done = image_opened,
+        .context = session,
+    };
+    ret = tarn_opener_start(session->worker->opener, &query, &err);
+    tarn_access_release(&access);
+    session->busy = ret == 0;
+    if (ret < 0)
+        fail_session(session, ret, &err);
+}
+
 static void start_mount(struct tarn_worker *worker, struct tarn_client *client,
                         const json_t *message)
 {
@@ -185,17 +218,7 @@ static void start_mount(struct tarn_worker *worker, struct tarn_client *client,
         return;
     }
     session->ino32 = json_is_boolean(ino32) ? json_is_true(ino32) : -1;
-    const struct tarn_opener_query query = {
-        .reference = image,
-        .platform = tarn_json_string(message, "platform"),
-        .done = image_opened,
-        .context = session,
-    };
-    struct tarn_err err;
-    const int ret = tarn_opener_start(worker->opener, &query, &err);
-    session->busy = ret == 0;
-    if (ret < 0)
-        fail_session(session, ret, &err);
+    open_image(session, image, message);
 }
 
 static void mounted(struct tarn_session *session)

@@ -5,6 +5,7 @@
 
 struct tarn_blocking {
     uv_loop_t loop;
+    struct tarn_http *http; // NULL until a registry is opened
 };
 
 // One call that is waited for.
@@ -20,7 +21,7 @@ struct wait {
 
 struct tarn_blocking *tarn_blocking_new(struct tarn_err *err)
 {
-    struct tarn_blocking *blocking = malloc(sizeof *blocking);
+    struct tarn_blocking *blocking = calloc(1, sizeof *blocking);
     const int ret = blocking ? uv_loop_init(&blocking->loop) : -ENOMEM;
     if (ret < 0) {
         free(blocking);
@@ -35,6 +36,10 @@ void tarn_blocking_free(struct tarn_blocking *blocking)
     if (!blocking)
         return;
     uv_run(&blocking->loop, UV_RUN_DEFAULT);
+    if (blocking->http) {
+        tarn_http_free(blocking->http);
+        uv_run(&blocking->loop, UV_RUN_DEFAULT);
+    }
     const int ret = uv_loop_close(&blocking->loop);
     assert(ret == 0); // else something was left open
     (void)ret;
@@ -45,7 +50,16 @@ int tarn_blocking_open(struct tarn_blocking *blocking, const struct tarn_referen
                        const struct tarn_repository_options *options,
                        struct tarn_repository **repository, struct tarn_err *err)
 {
-    return tarn_repository_open(reference, &blocking->loop, options, repository, err);
+    struct tarn_repository_options own = options ? *options : (struct tarn_repository_options){ 0 };
+    *repository = NULL;
+    if (reference->kind == TARN_REFERENCE_DOCKER) {
+        if (!blocking->http)
+            blocking->http = tarn_http_new(&blocking->loop, err);
+        if (!blocking->http)
+            return -ENOMEM;
+        own.http = blocking->http;
+    }
+    return tarn_repository_open(reference, &blocking->loop, &own, repository, err);
 }
 
 static void set_result(struct wait *wait, int status, const struct tarn_err *err)
@@ -123,6 +137,15 @@ int tarn_blocking_has_blob(struct tarn_blocking *blocking, struct tarn_repositor
 {
     struct wait wait = { .err = err };
     const int ret = tarn_repository_has_blob(repository, blob, done, &wait, err);
+    return ret < 0 ? ret : run(blocking, &wait);
+}
+
+int tarn_blocking_mount_blob(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                             const struct tarn_repository *from, const struct tarn_blob_id *blob,
+                             struct tarn_err *err)
+{
+    struct wait wait = { .err = err };
+    const int ret = tarn_repository_mount_blob(repository, from, blob, done, &wait, err);
     return ret < 0 ? ret : run(blocking, &wait);
 }
 

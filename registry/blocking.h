@@ -16,7 +16,8 @@ struct tarn_blocking *tarn_blocking_new(struct tarn_err *err);
 void tarn_blocking_free(struct tarn_blocking *blocking);
 TARN_DEFINE_CLEANUP(struct tarn_blocking, tarn_blocking_free)
 
-// As tarn_repository_open(), on this loop. To be closed by tarn_repository_close().
+// As tarn_repository_open(), on this loop and with an HTTP client of its own (options->http is not
+// looked at; options may be NULL). To be closed by tarn_repository_close().
 int tarn_blocking_open(struct tarn_blocking *blocking, const struct tarn_reference *reference,
                        const struct tarn_repository_options *options,
                        struct tarn_repository **repository, struct tarn_err *err) tarn_must_check;
@@ -35,6 +36,11 @@ int tarn_blocking_read(struct tarn_blocking *blocking, struct tarn_repository *r
 // 0, or -ENOENT.
 int tarn_blocking_has_blob(struct tarn_blocking *blocking, struct tarn_repository *repository,
                            const struct tarn_blob_id *blob, struct tarn_err *err) tarn_must_check;
+
+// 0, or -ENOENT: copy it. from may belong to another tarn_blocking, but no other thread may use it.
+int tarn_blocking_mount_blob(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                             const struct tarn_repository *from, const struct tarn_blob_id *blob,
+                             struct tarn_err *err) tarn_must_check;
 
 // A blob in pieces: tarn_repository_upload(), these, and tarn_upload_abort() instead of the commit.
 int tarn_blocking_write(struct tarn_blocking *blocking, struct tarn_upload *upload,
