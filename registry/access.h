@@ -31,7 +31,7 @@ int tarn_access_copy(const struct tarn_access *from, struct tarn_access *to) tar
 // The same credentials and settings.
 bool tarn_access_equal(const struct tarn_access *a, const struct tarn_access *b);
 
-// As an object, without the members that are not set; NULL when out of memory.
+// As an object, without the members that are not set; NULL when out of memory, or a string is not UTF-8.
 json_t *tarn_access_to_json(const struct tarn_access *access);
 // Reads that into an uninitialised struct. -EINVAL names the member that is wrong.
 int tarn_access_from_json(const json_t *json, struct tarn_access *access,

@@ -26,7 +26,8 @@ struct tarn_authority_wait {
     void *context;
     // Once, unless given up. status 0: header is the whole header line "Authorization: ..." to send, NULL
     // for none; valid during the call. -EAGAIN: the token server does not answer or is busy; ask again
-    // later. -EACCES: refused; err names the token server and the remedy. -EUCLEAN.
+    // later. -EACCES: refused; err names the token server and the remedy. -EUCLEAN: its answer is none.
+    // -EKEYREJECTED: its certificate is not trusted.
     void (*done)(void *context, int status, const char *header, const struct tarn_err *err);
     struct tarn_authority_wait *next; // private
     void *request;                    // private
