@@ -10,6 +10,7 @@ import tempfile
 
 import bench_conversion
 import bench_daemon
+import bench_line
 import bench_machine
 import bench_report
 import bench_sample
@@ -69,6 +70,11 @@ class Bench:
                 for _ in range(self.options.runs)]
         self.result.setdefault(part, {})[image.name] = summaries(runs)
 
+    def start(self, image):
+        with bench_line.SlowRegistry(self.programs, self.scratch) as registry:
+            name = registry.publish(image)
+            self.repeat("start", image, bench_start.one_run, registry, name)
+
     def measure(self, images, pairs):
         parts = self.options.parts
         for image in images:
@@ -79,7 +85,7 @@ class Bench:
                 self.repeat("mount", made, bench_daemon.one_run)
                 self.repeat("warm", made, bench_daemon.warm, self.options.limit)
             if "start" in parts:
-                self.repeat("start", self.convert(image), bench_start.one_run)
+                self.start(image)
         for pair in pairs if "update" in parts else ():
             say(f"update: {pair[0].name} to {pair[1].name}")
             rows = bench_update.compare(pair, [self.convert(image) for image in pair],

@@ -35,7 +35,8 @@ TITLES = {
                   "one after the other",
     "mount": "Daemon: mount of a local image, and memory (RssAnon + RssShmem of its processes)",
     "warm": "Daemon: warm tree, time / time on the same tree on the local file system",
-    "start": "Cold start with runc on an overlay",
+    "start": "Cold start with runc on an overlay, from a registry behind 20 ms and 100 Mbit/s with "
+             "TCP slow start",
     "update": "Two versions",
 }
 
