@@ -185,3 +185,28 @@ char *tarn_asprintf(const char *format, ...)
     va_end(args);
     return n < 0 ? NULL : text;
 }
+
+const char *tarn_temporary_directory(void)
+{
+    const char *directory = getenv("TMPDIR");
+    return directory && *directory ? directory : "/var/tmp";
+}
+
+int tarn_temporary_open(struct tarn_err *err)
+{
+    const char *directory = tarn_temporary_directory();
+    const int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        return fd;
+    // Where the file system has no O_TMPFILE: a named one that is unlinked at once.
+    tarn_autofree char *name = tarn_asprintf("%s/tarn-XXXXXX", directory);
+    if (!name)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    const int named = mkostemp(name, O_CLOEXEC);
+    if (named < 0)
+        return tarn_fail_errno(err, -errno,
+                               "cannot make a temporary file in %s (set TMPDIR to choose another)",
+                               directory);
+    unlink(name);
+    return named;
+}

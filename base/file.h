@@ -29,6 +29,11 @@ int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err) tarn_must_c
 // Removes what path names, directories with all below. A path that is not there is fine.
 int tarn_remove_tree(int dirfd, const char *path, struct tarn_err *err) tarn_must_check;
 
+// The directory for temporary files: $TMPDIR, or /var/tmp.
+const char *tarn_temporary_directory(void);
+// A file there without a name, open for reading and writing. A descriptor or -errno.
+int tarn_temporary_open(struct tarn_err *err) tarn_must_check;
+
 // "directory/name" in fresh memory, or NULL.
 char *tarn_path_join(const char *directory, const char *name);
 

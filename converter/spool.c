@@ -32,16 +32,10 @@ struct tarn_spool {
     size_t capacity;
 };
 
-const char *tarn_spool_directory(void)
-{
-    const char *directory = getenv("TMPDIR");
-    return directory && *directory ? directory : "/var/tmp";
-}
-
 int tarn_spool_check_room(uint64_t bytes, struct tarn_err *err)
 {
     struct statvfs fs;
-    const char *directory = tarn_spool_directory();
+    const char *directory = tarn_temporary_directory();
     if (statvfs(directory, &fs) < 0)
         return tarn_fail_errno(err, -errno, "spool directory %s", directory);
     const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -52,25 +46,6 @@ int tarn_spool_check_room(uint64_t bytes, struct tarn_err *err)
                          directory, (unsigned long long)room >> 20,
                          (unsigned long long)bytes >> 20);
     return 0;
-}
-
-// An unnamed file; a named one that is unlinked at once where the file system has no O_TMPFILE.
-static int open_unnamed(struct tarn_err *err)
-{
-    const char *directory = tarn_spool_directory();
-    const int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd >= 0)
-        return fd;
-    tarn_autofree char *name = tarn_asprintf("%s/tarn-spool-XXXXXX", directory);
-    if (!name)
-        return tarn_fail(err, -ENOMEM, "out of memory");
-    const int named = mkostemp(name, O_CLOEXEC);
-    if (named < 0)
-        return tarn_fail_errno(err, -errno,
-                               "cannot make a spool file in %s (set TMPDIR to choose another)",
-                               directory);
-    unlink(name);
-    return named;
 }
 
 // The hasher asks for bytes of the current file again.
@@ -98,7 +73,7 @@ struct tarn_spool *tarn_spool_new(bool keep, struct tarn_err *err)
     }
     // Without keeping, the file still serves the hasher's reread.
     spool->keep = keep;
-    spool->fd = open_unnamed(err);
+    spool->fd = tarn_temporary_open(err);
     return spool->fd < 0 ? NULL : tarn_steal(spool);
 }
 
@@ -187,7 +162,7 @@ int tarn_spool_write(struct tarn_spool *spool, uint64_t logical, const void *dat
         ret = tarn_content_hasher_update(spool->hasher, logical, data, length);
     if (ret < 0)
         return tarn_fail_errno(err, ret, "spool file in %s (set TMPDIR to choose another)",
-                               tarn_spool_directory());
+                               tarn_temporary_directory());
     return 0;
 }
 
@@ -225,7 +200,7 @@ int tarn_spool_finish(struct tarn_spool *spool, const struct tarn_spool_finish *
     struct tarn_content found;
     const int ret = tarn_content_hasher_finish(spool->hasher, &found);
     if (ret < 0)
-        return tarn_fail_errno(err, ret, "spool file in %s", tarn_spool_directory());
+        return tarn_fail_errno(err, ret, "spool file in %s", tarn_temporary_directory());
     const uint64_t before = tarn_tree_content_count(finish->tree);
     *content = tarn_tree_content(finish->tree, &found);
     if (!*content)

@@ -23,9 +23,6 @@ struct tarn_spooled {
 
 struct tarn_spool;
 
-// The directory for spools: $TMPDIR, or /var/tmp.
-const char *tarn_spool_directory(void);
-
 // keep false: contents are only measured, for a tree digest; nothing is written.
 struct tarn_spool *tarn_spool_new(bool keep, struct tarn_err *err); // NULL on failure
 void tarn_spool_free(struct tarn_spool *spool);

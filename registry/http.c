@@ -86,8 +86,8 @@ static void on_ready(uv_poll_t *handle, int status, int events)
 {
     const struct tarn_poll *poll = handle->data;
     int flags = 0;
-    if (status < 0)
-        flags |= CURL_CSELECT_ERR;
+    if (status < 0) // let libcurl find out what it is
+        events = UV_READABLE | UV_WRITABLE;
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)

@@ -1,26 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// A blob's way to a registry: in one request when it is small, else in parts of PART bytes, each sent while
-// the next one is gathered. A part that may or may not have arrived is asked after: the registry says how far
-// it is, and the rest is sent again.
+// A blob's way to a registry: in one request when it is small, else in parts of PART bytes or more, each sent
+// while the next one is gathered. All of it stays in a temporary file until the end. After a request that may
+// or may not have been carried out the registry is asked how far it is, and goes on from there; one that has
+// lost the upload (Debian's docker-registry does, when a part is cut off) gets it from the start.
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "base/file.h"
 #include "registry/remote_internal.h"
 
 enum {
     PART = 8 << 20,
-    RECOVERIES_MAX = 5, // for one part
+    PART_MAX = 64 << 20,
+    RECOVERIES_MAX = 8, // without a byte more at the registry
 };
 
 struct upload {
     struct tarn_upload base;
     struct tarn_remote *remote; // referenced
     struct tarn_call *call;
-    char *location;          // where the next part goes; NULL: no upload was started yet
-    struct tarn_buf filling; // what was written last
-    struct tarn_buf flying;  // what is being sent
-    uint64_t start;          // of flying, in the blob
-    uint64_t confirmed;      // what the registry has
+    char *location;     // where the next part goes; NULL: no upload was started yet
+    int file;           // all that was written
+    uint64_t written;   // bytes
+    uint64_t confirmed; // of them, what the registry has
+    void *map;          // of the file: what is being sent, and before it to the page's start
+    size_t map_length;
+    uint64_t part_end; // in the blob
     unsigned recoveries;
     uv_timer_t timer; // tells a write's end from the loop
     bool committing;
@@ -35,11 +41,18 @@ static void proceed(struct upload *upload);
 
 // --- the end ---------------------------------------------------------------------------------------------
 
+static void unmap(struct upload *upload)
+{
+    if (upload->map)
+        munmap(upload->map, upload->map_length);
+    upload->map = NULL;
+}
+
 static void timer_closed(uv_handle_t *handle)
 {
     struct upload *upload = handle->data;
-    tarn_buf_release(&upload->filling);
-    tarn_buf_release(&upload->flying);
+    if (upload->file >= 0)
+        close(upload->file);
     free(upload->location);
     tarn_remote_unref(upload->remote);
     free(upload);
@@ -50,6 +63,7 @@ static void end(struct upload *upload)
     if (upload->call)
         tarn_call_cancel(upload->call);
     upload->call = NULL;
+    unmap(upload);
     upload->done = NULL;
     uv_close((uv_handle_t *)&upload->timer, timer_closed);
 }
@@ -162,14 +176,6 @@ static bool parse_range(const char *text, uint64_t *count)
     return true;
 }
 
-static void landed(struct upload *upload)
-{
-    upload->confirmed = upload->start + upload->flying.length;
-    upload->start = upload->confirmed;
-    upload->flying.length = 0;
-    upload->recoveries = 0;
-}
-
 // --- after a failure ----------------------------------------------------------------------------------------
 
 static int asked_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
@@ -181,10 +187,12 @@ static int asked_head(void *context, const struct tarn_http_head *head, struct t
     // Nothing is there yet: registries say "0-0", which could also be one byte.
     if (parse_range(tarn_http_header(head, "Range"), &count) && count == 1)
         count = 0;
-    if (count < upload->start || count > upload->start + upload->flying.length)
+    if (count > upload->written)
         return tarn_fail(err, -EIO,
-                         "the registry has %" PRIu64 " bytes of an upload, after %" PRIu64, count,
-                         upload->confirmed);
+                         "the registry has %" PRIu64 " bytes of an upload, %" PRIu64 " were sent",
+                         count, upload->written);
+    if (count > upload->confirmed)
+        upload->recoveries = 0;
     upload->confirmed = count;
     return take_location(upload, head, err);
 }
@@ -193,18 +201,15 @@ static void asked_done(void *context, int status, const struct tarn_err *err)
 {
     struct upload *upload = context;
     upload->call = NULL;
-    if (status == -ENOENT && upload->start == 0) { // it forgot; all bytes are still here
+    if (status == -ENOENT) { // lost: another one, from the start
         free(upload->location);
         upload->location = NULL;
         upload->confirmed = 0;
-        proceed(upload);
     } else if (status < 0) {
         fail(upload, status, err);
-    } else {
-        if (upload->confirmed == upload->start + upload->flying.length)
-            landed(upload);
-        proceed(upload);
+        return;
     }
+    proceed(upload);
 }
 
 static void ask(struct upload *upload)
@@ -262,6 +267,25 @@ static void recover(struct upload *upload, const struct tarn_err *err)
 
 // --- parts -----------------------------------------------------------------------------------------------
 
+// The bytes from confirmed on, up to end. NULL: upload has failed.
+static const void *map_part(struct upload *upload, uint64_t end)
+{
+    const uint64_t from = upload->confirmed & ~((uint64_t)sysconf(_SC_PAGESIZE) - 1);
+    unmap(upload);
+    upload->part_end = end;
+    if (end == upload->confirmed)
+        return "";
+    upload->map_length = (size_t)(end - from);
+    void *map = mmap(NULL, upload->map_length, PROT_READ, MAP_SHARED, upload->file, (off_t)from);
+    if (map == MAP_FAILED) {
+        struct tarn_err err = { 0 };
+        fail(upload, tarn_fail_errno(&err, -errno, "cannot map a temporary file"), &err);
+        return NULL;
+    }
+    upload->map = map;
+    return (const uint8_t *)map + (upload->confirmed - from);
+}
+
 static int part_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
 {
     struct upload *upload = context;
@@ -270,8 +294,8 @@ static int part_head(void *context, const struct tarn_http_head *head, struct ta
         return tarn_fail(err, -ENODATA, "HTTP status 416");
     if (head->status != 202 && head->status != 201 && head->status != 204)
         return tarn_call_unexpected(head, "upload", err);
-    if (parse_range(tarn_http_header(head, "Range"), &count) &&
-        count != upload->start + upload->flying.length && count > 1)
+    if (parse_range(tarn_http_header(head, "Range"), &count) && count != upload->part_end &&
+        count > 1)
         return tarn_fail(err, -ENODATA, "the registry has %" PRIu64 " bytes of the upload", count);
     return take_location(upload, head, err);
 }
@@ -280,6 +304,7 @@ static void part_done(void *context, int status, const struct tarn_err *err)
 {
     struct upload *upload = context;
     upload->call = NULL;
+    unmap(upload);
     if (status == -EAGAIN || status == -ENODATA) {
         recover(upload, err);
         return;
@@ -288,22 +313,26 @@ static void part_done(void *context, int status, const struct tarn_err *err)
         fail(upload, status, err);
         return;
     }
-    landed(upload);
+    upload->confirmed = upload->part_end;
+    upload->recoveries = 0;
     proceed(upload);
 }
 
 static void send_part(struct upload *upload)
 {
     char range[80];
-    const uint64_t done = upload->confirmed - upload->start;
+    const uint64_t end = tarn_min_u64(upload->written, upload->confirmed + PART_MAX);
+    const void *bytes = map_part(upload, end);
+    if (!bytes)
+        return;
     snprintf(range, sizeof range, "Content-Range: %" PRIu64 "-%" PRIu64, upload->confirmed,
-             upload->start + upload->flying.length - 1);
+             end - 1);
     struct tarn_call_request request = {
         .method = "PATCH",
         .url = upload->location,
         .headers = { "Content-Type: application/octet-stream", range },
-        .body = upload->flying.data + done,
-        .body_length = upload->flying.length - (size_t)done,
+        .body = bytes,
+        .body_length = (size_t)(end - upload->confirmed),
         .once = true,
         .head = part_head,
         .done = part_done,
@@ -325,6 +354,7 @@ static void last_done(void *context, int status, const struct tarn_err *err)
 {
     struct upload *upload = context;
     upload->call = NULL;
+    unmap(upload);
     if (status == -EAGAIN)
         recover(upload, err);
     else if (status < 0)
@@ -338,7 +368,9 @@ static void send_last(struct upload *upload)
 {
     char digest[TARN_DIGEST_TEXT];
     tarn_autofree char *url = NULL;
-    const uint64_t done = upload->confirmed - upload->start;
+    const void *bytes = map_part(upload, upload->written);
+    if (!bytes)
+        return;
     const char *separator = strchr(upload->location, '?') ? "&" : "?";
     if (asprintf(&url, "%s%sdigest=%s", upload->location, separator,
                  tarn_digest_format(&upload->blob.digest, digest)) < 0) {
@@ -351,8 +383,8 @@ static void send_last(struct upload *upload)
         .method = "PUT",
         .url = url,
         .headers = { "Content-Type: application/octet-stream" },
-        .body = upload->flying.length > 0 ? (const void *)(upload->flying.data + done) : "",
-        .body_length = upload->flying.length - (size_t)done,
+        .body = bytes,
+        .body_length = (size_t)(upload->written - upload->confirmed),
         .once = true,
         .head = last_head,
         .done = last_done,
@@ -363,20 +395,12 @@ static void send_last(struct upload *upload)
 // The next thing to do when no request is under way.
 static void proceed(struct upload *upload)
 {
-    const bool full = upload->filling.length >= PART;
-    if (upload->flying.length == 0 && (full || upload->committing)) {
-        const struct tarn_buf empty = upload->flying;
-        upload->flying = upload->filling;
-        upload->filling = empty;
-        upload->filling.length = 0;
-        if (!upload->committing && upload->done)
-            uv_timer_start(&upload->timer, on_timer, 0, 0); // there is room again
-    }
-    if (upload->flying.length == 0 && !upload->committing)
+    const uint64_t pending = upload->written - upload->confirmed;
+    if (pending < PART && !upload->committing)
         return;
     if (!upload->location)
         start_session(upload);
-    else if (upload->committing && upload->filling.length == 0)
+    else if (pending < PART)
         send_last(upload);
     else
         send_part(upload);
@@ -390,6 +414,12 @@ int tarn_remote_upload(struct tarn_repository *repository, struct tarn_upload **
     struct upload *new = calloc(1, sizeof *new);
     if (!new)
         return tarn_fail(err, -ENOMEM, "out of memory");
+    new->file = tarn_temporary_open(err);
+    if (new->file < 0) {
+        const int ret = new->file;
+        free(new);
+        return ret;
+    }
     new->base.repository = repository;
     new->remote = (struct tarn_remote *)repository;
     new->remote->references++;
@@ -405,14 +435,16 @@ void tarn_remote_write(struct tarn_upload *base, const void *bytes, size_t lengt
     struct upload *upload = (struct upload *)base;
     upload->done = done;
     upload->context = context;
-    if (upload->status == 0 && tarn_buf_append(&upload->filling, bytes, length) < 0) {
-        upload->status = tarn_fail(&upload->err, -ENOMEM, "out of memory");
-    }
+    const int ret = tarn_pwrite_full(upload->file, bytes, length, upload->written);
+    if (ret < 0 && upload->status == 0)
+        upload->status = tarn_fail_errno(
+            &upload->err, ret, "cannot write a temporary file in %s (set TMPDIR to choose another)",
+            tarn_temporary_directory());
+    if (ret == 0)
+        upload->written += length;
     if (upload->status == 0 && !upload->call)
         proceed(upload);
-    // With a part under way and another one full, the write ends when the first has landed.
-    if (upload->status < 0 || upload->filling.length < PART)
-        uv_timer_start(&upload->timer, on_timer, 0, 0);
+    uv_timer_start(&upload->timer, on_timer, 0, 0);
 }
 
 void tarn_remote_commit(struct tarn_upload *base, const struct tarn_blob_id *blob, tarn_done *done,
