@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tarnd, the node daemon. `tarn mount` starts it; see tarnd(8).
 #include <fcntl.h>
+#include <malloc.h>
 #include <getopt.h>
 #include <string.h>
 #include <sys/file.h>
@@ -133,8 +134,20 @@ static int serve(const struct arguments *arguments, struct tarn_err *err)
     return ret < 0 ? ret : tarn_worker_run(&options, err);
 }
 
+// Memory goes back to the system when it is free: the buffers of runs, of 256 KiB and more, come and go
+// with fetches, and an arena for each thread would keep what each once needed. A threshold that is set
+// does not grow.
+static void keep_memory_small(void)
+{
+    enum { ARENAS = 2, THRESHOLD = 128 << 10 };
+    mallopt(M_ARENA_MAX, ARENAS);
+    mallopt(M_MMAP_THRESHOLD, THRESHOLD);
+    mallopt(M_TRIM_THRESHOLD, THRESHOLD);
+}
+
 int main(int argc, char **argv)
 {
+    keep_memory_small();
     struct arguments arguments = { .idle = IDLE_DEFAULT };
     const int done = parse_arguments(argc, argv, &arguments);
     if (done > 0)
