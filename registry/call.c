@@ -334,8 +334,7 @@ static void on_done(void *context, int status, const struct tarn_err *err)
             "takes any",
             err->text);
         finish(call, status, &call->err);
-    } else if (status != -EHOSTUNREACH && status != -ECONNREFUSED && call->http_status == 0 &&
-               switch_protocol(call)) {
+    } else if (status == -EPROTO && call->http_status == 0 && switch_protocol(call)) {
         attempt(call);
     } else if (status == -EPROTO && call->http_status == 0) {
         tarn_fail(&call->err, status, "%.300s; does it speak plain HTTP? then --plain-http",
