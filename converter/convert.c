@@ -19,6 +19,8 @@ struct session {
     struct tarn_repository *from;
     struct tarn_blocking *to_blocking;
     struct tarn_repository *to;
+    struct tarn_blocking *copy_blocking; // a second way to the destination, for stage A's thread
+    struct tarn_repository *copy_to;     // NULL: the original is copied in the end
     struct tarn_pool *pool;
     struct tarn_reuse *reuse;
     struct tarn_buf dict_bootstrap; // what dict borrows from
@@ -35,6 +37,8 @@ static void session_release(struct session *session)
     tarn_reuse_free(session->reuse);
     tarn_repository_close(session->from);
     tarn_blocking_free(session->from_blocking);
+    tarn_repository_close(session->copy_to);
+    tarn_blocking_free(session->copy_blocking);
     tarn_repository_close(session->to);
     tarn_blocking_free(session->to_blocking);
     tarn_pool_free(session->pool);
@@ -90,6 +94,21 @@ static int check_referrer(const struct session *session, struct tarn_err *err)
     return 0;
 }
 
+// Only a layout takes blobs by two ways at a time: an archive has one writer, and a registry may mount
+// the original's blobs, which is asked for where they are published.
+static int open_copy(struct session *session, struct tarn_err *err)
+{
+    if (!session->from || session->options->replace ||
+        session->destination.kind != TARN_REFERENCE_OCI)
+        return 0;
+    session->copy_blocking = tarn_blocking_new(err);
+    if (!session->copy_blocking)
+        return -ENOMEM;
+    const struct tarn_repository_options options = { .create = true };
+    return tarn_blocking_open(session->copy_blocking, &session->destination, &options,
+                              &session->copy_to, err);
+}
+
 static unsigned thread_count(const struct tarn_convert_options *options)
 {
     if (options->threads > 0)
@@ -110,6 +129,8 @@ static int open_session(struct session *session, struct tarn_err *err)
         ret = check_referrer(session, err);
     if (ret == 0)
         ret = open_destination(session, err);
+    if (ret == 0)
+        ret = open_copy(session, err);
     if (ret < 0)
         return ret;
     session->entries = json_array();
@@ -264,6 +285,9 @@ static void fill_platform(const struct session *session, const json_t *config,
 static int run_job(struct session *session, struct tarn_image_job *job,
                    struct tarn_image_result *result, struct tarn_err *err)
 {
+    const struct tarn_copy copy = { session->from_blocking, session->from, session->copy_blocking,
+                                    session->copy_to };
+    job->copy = session->copy_to ? &copy : NULL;
     job->options = session->options;
     job->dict = session->dict;
     job->reuse = session->reuse;

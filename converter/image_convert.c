@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One thread runs stage A for layer after layer and hands each over in a slot of one; the calling thread
-// takes it and runs stage B. So at most two layers are spooled at a time.
+// takes it and runs stage B. So at most two layers are spooled at a time. What needs all layers read but
+// no blob written is done by stage A's thread too, so that stage B does not wait for it.
 #include "converter/image_convert.h"
 
 #include <pthread.h>
@@ -29,9 +30,10 @@ struct conversion {
     pthread_cond_t changed;
     struct prepared slot;
     bool full;
-    bool stop;             // stage B failed
-    int status;            // stage A failed
-    struct tarn_err a_err; // stage A's, until it is joined
+    bool stop;                      // stage B failed
+    int status;                     // stage A failed
+    struct tarn_err a_err;          // stage A's, until it is joined
+    struct tarn_digest tree_digest; // stage A's, until it is joined
 };
 
 static void prepared_release(struct prepared *prepared)
@@ -150,6 +152,29 @@ static int prepare(struct conversion *conversion, uint32_t i, struct prepared *p
     return ret < 0 ? ret : tarn_merge_layer(chain->merged, tree, err);
 }
 
+static bool slot_full(struct conversion *conversion)
+{
+    pthread_mutex_lock(&conversion->lock);
+    const bool full = conversion->full;
+    pthread_mutex_unlock(&conversion->lock);
+    return full;
+}
+
+// All layers are read, so the original is sound: what is left to do beside stage B.
+static int after_last(struct conversion *conversion)
+{
+    const struct tarn_image_job *job = conversion->job;
+    for (uint32_t i = 0; job->copy && i < job->layer_count; i++) {
+        const struct tarn_layer_source *source = &job->layers[i].source;
+        const volatile sig_atomic_t *cancel = job->options->cancel;
+        if (source->kind != TARN_LAYER_SOURCE_BLOB || (cancel && *cancel) ||
+            tarn_copy_blob(job->copy, &source->blob, NULL) < 0)
+            break;
+    }
+    const int ret = tarn_listing_digest(conversion->chain.merged, &conversion->tree_digest);
+    return ret < 0 ? tarn_fail(&conversion->a_err, ret, "out of memory") : 0;
+}
+
 // Waits for a free slot. False: stage B wants no more.
 static bool hand_over(struct conversion *conversion, struct prepared *prepared)
 {
@@ -166,23 +191,39 @@ static bool hand_over(struct conversion *conversion, struct prepared *prepared)
     return taken;
 }
 
+// Layer i. 0, -ECANCELED when stage B wants no more, or stage A's error.
+static int stage_a_layer(struct conversion *conversion, uint32_t i)
+{
+    struct prepared prepared = { 0 };
+    int ret = prepare(conversion, i, &prepared, &conversion->a_err);
+    if (ret < 0)
+        tarn_err_prepend(&conversion->a_err, "layer %u", i);
+    const bool last = i + 1 == conversion->job->layer_count;
+    // Nothing waits for the last layer yet: the time is used.
+    const bool early = ret == 0 && last && slot_full(conversion);
+    if (early)
+        ret = after_last(conversion);
+    if (ret == 0 && !hand_over(conversion, &prepared))
+        ret = -ECANCELED;
+    if (ret < 0)
+        prepared_release(&prepared);
+    if (ret == 0 && last && !early)
+        ret = after_last(conversion);
+    return ret;
+}
+
 static void *stage_a(void *argument)
 {
     struct conversion *conversion = argument;
-    for (uint32_t i = 0; i < conversion->job->layer_count; i++) {
-        struct prepared prepared = { 0 };
-        const int ret = prepare(conversion, i, &prepared, &conversion->a_err);
-        if (ret == 0 && hand_over(conversion, &prepared))
-            continue;
-        prepared_release(&prepared);
-        if (ret < 0)
-            tarn_err_prepend(&conversion->a_err, "layer %u", i);
+    int ret = 0;
+    for (uint32_t i = 0; ret == 0 && i < conversion->job->layer_count; i++)
+        ret = stage_a_layer(conversion, i);
+    if (ret < 0) {
         pthread_mutex_lock(&conversion->lock);
-        conversion->status = ret;
+        conversion->status = ret == -ECANCELED ? 0 : ret;
         conversion->stop = true;
         pthread_cond_broadcast(&conversion->changed);
         pthread_mutex_unlock(&conversion->lock);
-        break;
     }
     return NULL;
 }
@@ -447,9 +488,8 @@ static int finish_image(struct conversion *conversion, struct tarn_image_result 
         .subject = job->subject,
         .chain = chain,
     };
-    int ret = tarn_listing_digest(chain->merged, &parts.tree_digest);
-    if (ret == 0)
-        ret = tarn_chain_foreign(chain, &foreign, &parts.foreign_count);
+    parts.tree_digest = conversion->tree_digest;
+    int ret = tarn_chain_foreign(chain, &foreign, &parts.foreign_count);
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory");
     parts.foreign = foreign;

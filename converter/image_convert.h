@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Converts one image: all its layers, bottom first, its bootstrap, config and manifest. Stage A of the
-// next layer runs, on threads of its own, while stage B of this one does.
+// next layer runs, on threads of its own, while stage B of this one does; behind the last layer it goes
+// on with the tree digest and with copying the original.
 #ifndef TARN_CONVERTER_IMAGE_CONVERT_H
 #define TARN_CONVERTER_IMAGE_CONVERT_H
 
+#include "converter/blob_copy.h"
 #include "converter/convert.h"
 #include "converter/image_manifest.h"
 #include "converter/layer_reader.h"
@@ -23,8 +25,11 @@ struct tarn_image_job {
     const json_t *source_config;           // NULL for tar: and dir:
     const struct tarn_descriptor *subject; // NULL for tar: and dir:
     struct tarn_platform platform;
-    struct tarn_dict *dict;         // NULL: none
-    struct tarn_reuse *reuse;       // NULL: nothing is looked for
+    struct tarn_dict *dict;   // NULL: none
+    struct tarn_reuse *reuse; // NULL: nothing is looked for
+    // NULL, or to where the original's layers are copied while the last blobs are being written; used
+    // by stage A's thread alone. What fails there is left to whoever copies the original afterwards.
+    const struct tarn_copy *copy;
     struct tarn_blocking *blocking; // to the destination
     struct tarn_repository *destination;
     struct tarn_pool *pool;
