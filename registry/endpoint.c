@@ -8,13 +8,6 @@
 #define DOCKER_HUB "docker.io"
 #define DOCKER_HUB_HOST "registry-1.docker.io"
 
-static bool is_loopback(const char *host)
-{
-    const size_t length = strcspn(host, ":");
-    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
-           (length == 9 && strncmp(host, "localhost", 9) == 0);
-}
-
 struct tarn_endpoint *tarn_endpoint_new(struct tarn_http *http,
                                         const struct tarn_reference *reference,
                                         const struct tarn_access *access, struct tarn_err *err)
@@ -33,7 +26,7 @@ struct tarn_endpoint *tarn_endpoint_new(struct tarn_http *http,
         return NULL;
     }
     const struct tarn_access *own = &endpoint->access;
-    const bool loopback = is_loopback(endpoint->host);
+    const bool loopback = tarn_access_loopback(endpoint->host);
     endpoint->tls = !own->plain_http && (own->ca_file || !loopback);
     endpoint->may_switch = loopback && !own->plain_http && !own->ca_file;
     if (!own->known &&
