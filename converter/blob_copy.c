@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/blob_copy.h"
 
+#include "base/bytes.h"
+#include "base/file.h"
+
 enum { INDEX_DEPTH = 4 };
 
 struct piping {
@@ -14,6 +17,25 @@ static int on_data(void *context, const void *bytes, size_t length)
     const struct piping *piping = context;
     return tarn_blocking_write(piping->copy->to_blocking, piping->upload, bytes, length,
                                piping->err);
+}
+
+static int read_file(int fd, const struct tarn_read *read, struct tarn_err *err)
+{
+    enum { PIECE = 256 << 10 };
+    tarn_autofree uint8_t *piece = malloc(PIECE);
+    if (!piece)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    for (uint64_t offset = 0; offset < read->size;) {
+        const size_t length = (size_t)tarn_min_u64(PIECE, read->size - offset);
+        int ret = tarn_pread_full(fd, piece, length, offset);
+        if (ret < 0)
+            return tarn_fail_errno(err, ret, "cannot read a spool file");
+        ret = read->data(read->context, piece, length);
+        if (ret < 0)
+            return ret;
+        offset += length;
+    }
+    return 0;
 }
 
 int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob,
@@ -37,7 +59,9 @@ int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob
         .context = &piping,
         .data = on_data,
     };
-    ret = tarn_blocking_read(copy->from_blocking, copy->from, &read, err);
+    const int fd = copy->downloaded ? copy->downloaded(copy->context, &blob->digest) : -1;
+    ret = fd >= 0 ? read_file(fd, &read, err)
+                  : tarn_blocking_read(copy->from_blocking, copy->from, &read, err);
     if (ret == 0)
         return tarn_blocking_commit(copy->to_blocking, piping.upload, blob, err);
     tarn_upload_abort(piping.upload);

@@ -10,6 +10,9 @@ struct tarn_copy {
     struct tarn_repository *from;
     struct tarn_blocking *to_blocking;
     struct tarn_repository *to;
+    // NULL, or a file with the bytes of a blob that was downloaded before (borrowed), or -1.
+    int (*downloaded)(void *context, const struct tarn_digest *digest);
+    void *context;
 };
 
 // One blob, unless it is there already or can be mounted there. Checked against its digest on the way.

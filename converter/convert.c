@@ -27,10 +27,16 @@ struct session {
     struct tarn_bootstrap dict_tables;
     struct tarn_dict *dict;
     json_t *entries; // Tarn's index entries, one for each image
+    // Of the images of a registry, in turn; the files of the original's layers are kept in them.
+    struct tarn_layer_fetch **fetches;
+    size_t fetch_count;
 };
 
 static void session_release(struct session *session)
 {
+    for (size_t i = 0; i < session->fetch_count; i++)
+        tarn_layer_fetch_free(session->fetches[i]);
+    free(session->fetches);
     tarn_dict_free(session->dict);
     tarn_bootstrap_release(&session->dict_tables);
     tarn_buf_release(&session->dict_bootstrap);
@@ -270,6 +276,50 @@ static int fill_layers(struct session *session, const json_t *manifest, const js
     return 0;
 }
 
+// Has the layers of an image at a registry downloaded side by side.
+static int start_fetch(struct session *session, struct tarn_image_layer *layers, uint32_t count,
+                       struct tarn_err *err)
+{
+    if (session->source.kind != TARN_REFERENCE_DOCKER)
+        return 0;
+    tarn_autofree struct tarn_blob_id *blobs = calloc(count, sizeof *blobs);
+    struct tarn_layer_fetch **fetches =
+        reallocarray(session->fetches, session->fetch_count + 1, sizeof *fetches);
+    if (fetches)
+        session->fetches = fetches;
+    if (!blobs || !fetches)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < count; i++)
+        blobs[i] = layers[i].source.blob;
+    const bool mounts = session->destination.kind == TARN_REFERENCE_DOCKER &&
+                        strcmp(session->destination.host, session->source.host) == 0;
+    const struct tarn_layer_fetch_options options = {
+        .source = &session->source,
+        .access = session->options->access,
+        .layers = blobs,
+        .layer_count = count,
+        .keep = !mounts && !session->options->replace,
+    };
+    struct tarn_layer_fetch *fetch = tarn_layer_fetch_new(&options);
+    if (!fetch)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    fetches[session->fetch_count++] = fetch;
+    for (uint32_t i = 0; i < count; i++) {
+        layers[i].source.fetch = fetch;
+        layers[i].source.fetch_index = i;
+    }
+    return 0;
+}
+
+static int downloaded(void *context, const struct tarn_digest *digest)
+{
+    const struct session *session = context;
+    int fd = -1;
+    for (size_t i = 0; fd < 0 && i < session->fetch_count; i++)
+        fd = tarn_layer_fetch_file(session->fetches[i], digest);
+    return fd;
+}
+
 static void fill_platform(const struct session *session, const json_t *config,
                           struct tarn_platform *platform)
 {
@@ -286,7 +336,7 @@ static int run_job(struct session *session, struct tarn_image_job *job,
                    struct tarn_image_result *result, struct tarn_err *err)
 {
     const struct tarn_copy copy = { session->from_blocking, session->from, session->copy_blocking,
-                                    session->copy_to };
+                                    session->copy_to,       downloaded,    session };
     job->copy = session->copy_to ? &copy : NULL;
     job->options = session->options;
     job->dict = session->dict;
@@ -331,13 +381,18 @@ static int convert_plain(struct session *session, const struct tarn_descriptor *
     if (!layers)
         return tarn_fail(err, -ENOMEM, "out of memory");
     ret = fill_layers(session, manifest, config, layers, err);
+    if (ret == 0)
+        ret = start_fetch(session, layers, (uint32_t)count, err);
     if (ret < 0)
         return ret;
     struct tarn_image_job job = { .layers = layers,
                                   .layer_count = (uint32_t)count,
                                   .source_config = config,
                                   .subject = original };
-    return run_job(session, &job, result, err);
+    ret = run_job(session, &job, result, err);
+    if (session->fetch_count > 0)
+        tarn_layer_fetch_stop(session->fetches[session->fetch_count - 1]);
+    return ret;
 }
 
 // --- publishing --------------------------------------------------------------------------------------
@@ -370,8 +425,12 @@ static int publish_original(struct session *session, const struct tarn_descripto
                             struct tarn_err *err)
 {
     tarn_autobuf struct tarn_buf bytes = { 0 };
-    const struct tarn_copy copy = { session->from_blocking, session->from, session->to_blocking,
-                                    session->to };
+    const struct tarn_copy copy = { session->from_blocking,
+                                    session->from,
+                                    session->to_blocking,
+                                    session->to,
+                                    downloaded,
+                                    session };
     const int ret = tarn_copy_image(&copy, original, &bytes, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "copying the original");

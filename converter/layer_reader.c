@@ -89,7 +89,10 @@ static int read_blob(struct reading *reading)
         .data = on_source,
     };
     struct tarn_err err = { 0 };
-    const int ret = tarn_blocking_read(source->blocking, source->repository, &read, &err);
+    const int ret =
+        source->fetch
+            ? tarn_layer_fetch_read(source->fetch, source->fetch_index, on_source, reading, &err)
+            : tarn_blocking_read(source->blocking, source->repository, &read, &err);
     // What the data callback detected is told by its own error.
     if (ret < 0 && reading->read_err.code == 0)
         reading->read_err = err;

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "converter/data_space.h"
+#include "converter/layer_fetch.h"
 #include "registry/blocking.h"
 
 enum tarn_layer_source_kind {
@@ -21,6 +22,9 @@ struct tarn_layer_source {
     struct tarn_blocking *blocking; // BLOB; used by another thread during the read
     struct tarn_repository *repository;
     struct tarn_blob_id blob;
+    struct tarn_layer_fetch
+        *fetch; // BLOB, of a registry: the layer is read through it; NULL: it is not
+    uint32_t fetch_index;
     const char *path; // FILE and DIRECTORY; borrowed
 };
 

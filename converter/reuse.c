@@ -96,6 +96,14 @@ static bool find_in_manifest(const json_t *manifest, const struct tarn_digest *k
 static bool find_blob(struct tarn_reuse *reuse, const struct tarn_digest *key,
                       struct tarn_manifest_blob *blob)
 {
+    // The manifest that had the layer below has this one too, as a rule: the repository is not asked.
+    const char *digest;
+    json_t *known;
+    json_object_foreach(reuse->manifests, digest, known)
+    {
+        if (find_in_manifest(known, key, blob))
+            return true;
+    }
     const struct tarn_read read = { .kind = TARN_READ_LAYERS, .tag = reuse->tag, .digest = *key };
     tarn_autojson json_t *index = read_document(reuse, &read);
     size_t i;
