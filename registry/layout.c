@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "registry/disk.h"
+#include "registry/layout_litter.h"
 #include "registry/oci.h"
 
 #define LAYOUT_FILE "{\"imageLayoutVersion\":\"1.0.0\"}"
@@ -25,7 +26,8 @@ struct layout {
     bool writing;         // blobs carries a shared flock: a writer lives
     bool made_directory;
     bool made_layout;
-    bool used; // something was put there
+    bool published;
+    struct tarn_litter litter; // blobs that are new since the last publication under a tag
 };
 
 static struct layout *layout_of(struct tarn_disk *disk)
@@ -213,13 +215,16 @@ static int layout_commit(struct tarn_disk *disk, struct tarn_blob_file *file,
     struct layout *layout = layout_of(disk);
     char hex[TARN_DIGEST_HEX + 1];
     tarn_digest_format_hex(&blob->digest, hex);
-    const int ret = tarn_blob_file_commit(file, hex, blob->size, err);
+    const bool there = faccessat(file->directory, hex, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    int ret = tarn_blob_file_commit(file, hex, blob->size, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "%s", name_of(layout));
+    if (there)
+        return 0;
     pthread_mutex_lock(&layout->lock);
-    layout->used = true;
+    ret = tarn_litter_add(&layout->litter, &blob->digest);
     pthread_mutex_unlock(&layout->lock);
-    return 0;
+    return ret < 0 ? tarn_fail(err, ret, "out of memory") : 0;
 }
 
 // Removes what tarn_file_replace() of a process that died left behind; the flock is held.
@@ -292,16 +297,33 @@ static int layout_publish(struct tarn_disk *disk, const struct tarn_layout_chang
     if (ret < 0)
         return ret;
     pthread_mutex_lock(&layout->lock);
-    layout->used = true;
+    layout->published = true;
+    if (change->tag)
+        layout->litter.count = 0;
     pthread_mutex_unlock(&layout->lock);
     return 0;
+}
+
+// What is new, and not published, goes again: a run that fails leaves no more than what its notes of
+// layers refer to. Not while another writer lives, who may rely on it.
+static void remove_litter(struct layout *layout)
+{
+    if (layout->litter.count == 0 || flock(layout->blobs, LOCK_EX | LOCK_NB) < 0)
+        return;
+    tarn_autobuf struct tarn_buf bytes = { 0 };
+    tarn_autojson json_t *index = NULL;
+    if (layout_read_index(&layout->disk, &bytes, NULL) < 0 ||
+        tarn_layout_index_parse(bytes.data, bytes.length, name_of(layout), &index, NULL) < 0)
+        return;
+    const struct tarn_document_source source = tarn_disk_source(&layout->disk);
+    tarn_litter_remove(&layout->litter, layout->blobs, index, &source);
 }
 
 // Takes a layout away again that this one made and nothing was put into. Best effort: each step fails
 // where others put something there meanwhile.
 static void remove_unused(const struct layout *layout)
 {
-    if (!layout->made_layout || layout->used || flock(layout->blobs, LOCK_EX | LOCK_NB) < 0)
+    if (!layout->made_layout || layout->published || flock(layout->blobs, LOCK_EX | LOCK_NB) < 0)
         return;
     if (unlinkat(layout->directory, "blobs/sha256", AT_REMOVEDIR) < 0 ||
         unlinkat(layout->directory, "blobs", AT_REMOVEDIR) < 0)
@@ -315,13 +337,16 @@ static void remove_unused(const struct layout *layout)
 static void layout_close(struct tarn_disk *disk)
 {
     struct layout *layout = layout_of(disk);
-    if (layout->writing)
+    if (layout->writing) {
+        remove_litter(layout);
         remove_unused(layout);
+    }
     if (layout->directory >= 0)
         close(layout->directory);
     if (layout->blobs >= 0)
         close(layout->blobs);
     pthread_mutex_destroy(&layout->lock);
+    tarn_litter_release(&layout->litter);
     free(layout->disk.repository.name);
     free(layout->path);
     free(layout);

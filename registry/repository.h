@@ -74,8 +74,9 @@ struct tarn_repository_options {
 int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop,
                          const struct tarn_repository_options *options,
                          struct tarn_repository **repository, struct tarn_err *err) tarn_must_check;
-// All transfers and uploads must have ended (or been cancelled). A new layout that nothing was put
-// into goes away again.
+// All transfers and uploads must have ended (or been cancelled). What this object put into a layout
+// since the last publication under a tag, and nothing refers to, goes away again, and a new layout
+// without anything in it; not so while another one writes there.
 void tarn_repository_close(struct tarn_repository *repository);
 TARN_DEFINE_CLEANUP(struct tarn_repository, tarn_repository_close)
 

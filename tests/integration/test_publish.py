@@ -164,10 +164,9 @@ def test_interrupted(large, duration, tarn, tmp_path, number, moment):
         if number == signal.SIGKILL:
             assert "t" not in oci_layout.tags(out)
             assert_no_half_blob(out)
-        else:
+        elif out.exists():  # else it may have come before the program could say a word
             assert running.returncode > 0 and errors, "no word about the interruption"
-            if out.exists():
-                assert_clean(out)
+            assert_clean(out)
     summary = tarn.json("convert", large, f"oci:{tmp_path}/out:t")
     assert whole.items() <= images.file_digests(out).items()
     assert_clean(out, {"t"})

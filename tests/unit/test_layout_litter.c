@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// What stays in a layout of what was put there and not published.
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/file.h>
+// cmocka.h wants the four above it
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "registry/oci.h"
+#include "tests/support/repository_fixture.h"
+
+static int set_up(void **state)
+{
+    struct tarn_test_place *place = calloc(1, sizeof *place);
+    if (!place)
+        return -1;
+    tarn_test_place_init(place);
+    *state = place;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    tarn_test_place_close(*state);
+    free(*state);
+    return 0;
+}
+
+static bool is_there(struct tarn_test_place *place, const json_t *descriptor)
+{
+    const char *digest = tarn_json_string(descriptor, "digest");
+    assert_non_null(digest);
+    tarn_autofree char *name = tarn_asprintf("layout/blobs/sha256/%s", digest + strlen("sha256:"));
+    assert_non_null(name);
+    return tarn_test_exists(tarn_test_place_path(place, name));
+}
+
+// The config and the layer of a manifest.
+static bool parts_are_there(struct tarn_test_place *place, const json_t *descriptor)
+{
+    const char *digest = tarn_json_string(descriptor, "digest");
+    tarn_autofree char *name = tarn_asprintf("layout/blobs/sha256/%s", digest + strlen("sha256:"));
+    tarn_autofree char *text = tarn_test_read_file(tarn_test_place_path(place, name), NULL);
+    tarn_autojson json_t *manifest = tarn_json_parse(text, strlen(text), "manifest", NULL);
+    assert_non_null(manifest);
+    return is_there(place, json_object_get(manifest, "config")) &&
+           is_there(place, json_array_get(json_object_get(manifest, "layers"), 0));
+}
+
+static json_t *blob(struct tarn_test_place *place, const char *text)
+{
+    struct tarn_blob_id id;
+    tarn_test_put_blob(place, text, &id);
+    json_t *json = tarn_descriptor_json("application/octet-stream", &id.digest, id.size);
+    assert_non_null(json);
+    return json;
+}
+
+static void close_it(struct tarn_test_place *place)
+{
+    tarn_repository_close(tarn_steal(place->repository));
+}
+
+static void test_failed_run(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *old = tarn_test_put_image(place, "old");
+    tarn_autojson json_t *orphan = blob(place, "unreferenced, but an earlier run's");
+    assert_int_equal(tarn_test_publish(place, "old", old, NULL, NULL), 0);
+    close_it(place);
+    assert_true(
+        is_there(place, orphan)); // what was published last had it: not this object's to judge
+
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *again = blob(place, "unreferenced, but an earlier run's");
+    tarn_autojson json_t *lost = blob(place, "new");
+    tarn_autojson json_t *image = tarn_test_put_image(place, "image without a tag");
+    tarn_autojson json_t *notes = json_pack("[o]", tarn_test_put_tarn(place, old, "a layer"));
+    json_t *note = json_array_get(notes, 0);
+    json_object_set_new(json_object_get(note, "annotations"), TARN_ANNOTATION_KEY,
+                        json_string("k"));
+    assert_int_equal(tarn_test_publish(place, NULL, NULL, notes, NULL), 0);
+    close_it(place);
+    assert_true(is_there(place, old) && parts_are_there(place, old));
+    assert_true(is_there(place, note) && parts_are_there(place, note));
+    assert_true(is_there(place, again));
+    assert_false(is_there(place, lost));
+    assert_false(is_there(place, image));
+}
+
+// An index below the tag refers to its images, and they to theirs.
+static void test_index(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *one = tarn_test_put_image(place, "one");
+    tarn_autojson json_t *document = json_pack("{s:i, s:s, s:[O]}", "schemaVersion", 2, "mediaType",
+                                               TARN_MEDIA_OCI_INDEX, "manifests", one);
+    tarn_autojson json_t *index = tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, document);
+    assert_int_equal(tarn_test_publish(place, "t", index, NULL, NULL), 0);
+    tarn_autojson json_t *lost = blob(place, "lost");
+    // All of it once more: it is there, so it is not new.
+    tarn_autojson json_t *two = tarn_test_put_image(place, "one");
+    close_it(place);
+    assert_true(is_there(place, index) && is_there(place, one) && parts_are_there(place, one));
+    assert_false(is_there(place, lost));
+}
+
+// Another writer may rely on what it found.
+static void test_other_writer(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *found = blob(place, "found");
+    const int other = open(tarn_test_place_path(place, "layout/blobs/sha256"),
+                           O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(other >= 0);
+    assert_int_equal(flock(other, LOCK_SH), 0);
+    close_it(place);
+    assert_true(is_there(place, found));
+    close(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_failed_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_index, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_other_writer, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
