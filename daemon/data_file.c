@@ -326,13 +326,13 @@ int tarn_data_file_check(struct tarn_data_file *file, uint32_t row, void *scratc
 int tarn_data_file_put(struct tarn_data_file *file, uint32_t row, const void *bytes)
 {
     const int fd = data_fd(file);
-    if (fd < 0)
-        return fd;
-    const int ret = tarn_pwrite_full(fd, bytes, tarn_rows_length(&file->rows, row),
-                                     tarn_rows_address(&file->rows, row));
+    const int ret = fd < 0 ? fd
+                           : tarn_pwrite_full(fd, bytes, tarn_rows_length(&file->rows, row),
+                                              tarn_rows_address(&file->rows, row));
     if (ret == 0) {
         set_bit(file->verified, row);
         set_bit(file->written, row);
     }
+    atomic_store_explicit(&file->unwritable, ret < 0, memory_order_relaxed);
     return ret;
 }

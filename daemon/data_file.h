@@ -33,11 +33,12 @@ struct tarn_rows tarn_rows_of(const struct tarn_tables *tables,
                               const struct tarn_blob_record *record);
 
 struct tarn_data_file {
-    uint32_t number;        // set by the store: its place in the list there
-    char *name;             // of the directory
-    struct tarn_rows rows;  // points into the mapped table
-    bool whole;             // no gaps but the last row: the directory's name is the blob's digest
-    _Atomic uint32_t users; // images that are open and use it
+    uint32_t number;         // set by the store: its place in the list there
+    char *name;              // of the directory
+    struct tarn_rows rows;   // points into the mapped table
+    bool whole;              // no gaps but the last row: the directory's name is the blob's digest
+    _Atomic uint32_t users;  // images that are open and use it
+    _Atomic bool unwritable; // the last chunk could not be written
 
     // private
     int directory;

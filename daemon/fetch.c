@@ -158,13 +158,14 @@ uint64_t tarn_run_local(const struct tarn_fetch_run *run)
 void tarn_run_drop_stored(struct tarn_fetch_run *run, uint32_t index)
 {
     struct tarn_fetch_row *row = &run->items[index];
-    if (!row->stored)
+    free(row->stored);
+    row->stored = NULL;
+    if (!row->reserved)
         return;
     const struct tarn_location location =
         tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + index);
     run->fetch->memory -= location.stored_length;
-    free(row->stored);
-    row->stored = NULL;
+    row->reserved = false;
 }
 
 // --- outcomes --------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
             tarn_tables_blob(&image->bootstrap.tables, b).first_row + run->file_row + index;
         waiter->retried = true;
         unlist(run);
-        const struct tarn_fetch_target target = { image, b, row, TARN_FETCH_CHUNK };
+        const struct tarn_fetch_target target = { image, b, row, false };
         if (!tarn_fetch_want(run->fetch, &target, waiter))
             return true;
         waiter->wake(waiter, 0, NULL);
@@ -202,6 +203,7 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
     row->state = TARN_ROW_IDLE;
     row->range = NULL;
     row->no_copy = false;
+    row->demanded = false;
     row->tries = 0;
     tarn_run_drop_stored(run, index);
     tarn_run_hold(run);
@@ -268,7 +270,7 @@ void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
     const uint64_t needed = tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
     for (uint32_t i = index; i-- > 0;)
         if (needed >> i & 1 && run->items[i].state == TARN_ROW_IDLE)
-            tarn_run_start(run, i);
+            tarn_run_start(run, i, row->demanded);
 }
 
 // The row that a reference names is there now, or cannot be had.
@@ -299,25 +301,51 @@ static void target_done(struct tarn_fetch_waiter *waiter, int status,
     tarn_run_release(run);
 }
 
-static void start_reference(struct tarn_fetch_run *run, uint32_t index,
-                            const struct tarn_location *location)
+// Wants the row that a reference names, with or without its own waiter. Returns whether it is local.
+static bool want_target(struct tarn_fetch_run *run, uint32_t index,
+                        struct tarn_fetch_waiter *waiter)
 {
     const struct tarn_tables *tables = &run->image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, location->blob);
-    const struct tarn_fetch_target target = { run->image, location->blob,
-                                              tarn_tables_find(tables, &blob, location->address),
-                                              TARN_FETCH_CHUNK };
+    const struct tarn_location location = tarn_tables_location(tables, run->rows.first + index);
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
+    const struct tarn_fetch_target target = {
+        .image = run->image,
+        .blob = location.blob,
+        .row = tarn_tables_find(tables, &blob, location.address),
+        .background = !run->items[index].demanded,
+    };
+    return tarn_fetch_want(run->fetch, &target, waiter);
+}
+
+void tarn_run_demand(struct tarn_fetch_run *run, uint32_t index)
+{
+    uint64_t rows = tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
+    for (uint32_t i = 0; i <= index; i++) {
+        struct tarn_fetch_row *row = &run->items[i];
+        if (!(rows >> i & 1) || row->demanded || row->state == TARN_ROW_IDLE)
+            continue;
+        row->demanded = true;
+        if (row->state == TARN_ROW_FETCHING)
+            tarn_range_promote(row->range);
+        else if (row->state == TARN_ROW_TARGET)
+            (void)want_target(run, i, NULL);
+    }
+}
+
+static void start_reference(struct tarn_fetch_run *run, uint32_t index)
+{
     struct tarn_fetch_row *row = &run->items[index];
     row->state = TARN_ROW_TARGET;
     row->target = (struct tarn_fetch_waiter){ .wake = target_done };
-    if (tarn_fetch_want(run->fetch, &target, &row->target))
+    if (want_target(run, index, &row->target))
         target_done(&row->target, 0, NULL);
 }
 
-void tarn_run_start(struct tarn_fetch_run *run, uint32_t index)
+void tarn_run_start(struct tarn_fetch_run *run, uint32_t index, bool demanded)
 {
     const uint32_t file_row = run->file_row + index;
     struct tarn_fetch_row *row = &run->items[index];
+    row->demanded |= demanded;
     if (tarn_data_file_written(run->file, file_row) && tarn_run_check_local(run, index) == 0)
         return;
     struct tarn_chunk_place place;
@@ -329,7 +357,7 @@ void tarn_run_start(struct tarn_fetch_run *run, uint32_t index)
     const struct tarn_location location =
         tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + index);
     if (location.kind == TARN_LOCATION_REFERENCE)
-        start_reference(run, index, &location);
+        start_reference(run, index);
     else
         tarn_run_enqueue(run, index);
 }
@@ -350,36 +378,42 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *t
     struct tarn_node_image *image = target->image;
     const uint32_t blob = target->blob;
     const uint32_t row = target->row;
-    const enum tarn_fetch_extent extent = target->extent;
     const uint32_t file_row = row - tarn_tables_blob(&image->bootstrap.tables, blob).first_row;
-    const bool local = tarn_data_file_verified(image->files[blob], file_row);
-    if (local && extent == TARN_FETCH_CHUNK)
+    if (tarn_data_file_verified(image->files[blob], file_row))
         return true;
     if (waiter)
         waiter->image = image;
     struct tarn_fetch_run *run = get_run(fetch, image, blob, row);
     if (!run) {
-        if (waiter && !local) {
+        if (waiter) {
             waiter->next = fetch->failed;
             fetch->failed = waiter;
         }
-        return local;
+        return false;
     }
     tarn_run_hold(run);
     const uint32_t index =
         row - (tarn_tables_blob(&image->bootstrap.tables, blob).first_row + run->file_row);
-    if (!local) {
-        if (waiter)
-            add_waiter(&run->items[index], waiter);
-        if (run->items[index].state == TARN_ROW_IDLE)
-            tarn_run_start(run, index);
-    }
-    for (uint32_t i = 0; extent == TARN_FETCH_RUN && i < run->rows.count; i++)
-        if (run->items[i].state == TARN_ROW_IDLE &&
-            !tarn_data_file_verified(run->file, run->file_row + i))
-            tarn_run_start(run, i);
+    if (waiter)
+        add_waiter(&run->items[index], waiter);
+    if (run->items[index].state == TARN_ROW_IDLE)
+        tarn_run_start(run, index, !target->background);
+    else if (!target->background)
+        tarn_run_demand(run, index);
     tarn_run_release(run);
-    return local;
+    return false;
+}
+
+bool tarn_fetch_knows(const struct tarn_fetch *fetch, const struct tarn_node_image *image,
+                      uint32_t blob, uint32_t row)
+{
+    const uint32_t first_row = tarn_tables_blob(&image->bootstrap.tables, blob).first_row;
+    if (tarn_data_file_verified(image->files[blob], row - first_row))
+        return true;
+    const struct tarn_run_rows rows = tarn_node_image_run(image, blob, row);
+    const struct run_key key = { image->files[blob], rows.first - first_row };
+    const struct tarn_fetch_run *run = tarn_map_get(fetch->runs, hash_key(&key), &key, equal_key);
+    return run && run->items[row - rows.first].state != TARN_ROW_IDLE;
 }
 
 void tarn_fetch_flush(struct tarn_fetch *fetch)

@@ -45,22 +45,21 @@ struct tarn_fetch_waiter {
                  const struct tarn_chunk_bytes *bytes);
 };
 
-enum tarn_fetch_extent {
-    TARN_FETCH_CHUNK, // the chunk and what its decoding needs
-    TARN_FETCH_RUN,   // the whole run
-};
-
 struct tarn_fetch_target {
     struct tarn_node_image *image;
     uint32_t blob;
     uint32_t row;
-    enum tarn_fetch_extent extent;
+    bool background; // nobody waits for it: what others wait for goes first
 };
 
 // Wants a chunk: a row of the image's tables that is no gap. True if it is local and verified: waiter
 // is not used then. Else false, and waiter, if not NULL, is woken later, never from within.
 bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *target,
                      struct tarn_fetch_waiter *waiter);
+
+// Whether the row is local and verified, or on its way.
+bool tarn_fetch_knows(const struct tarn_fetch *fetch, const struct tarn_node_image *image,
+                      uint32_t blob, uint32_t row);
 
 // Starts the range reads for what was wanted since the last flush. To be called after each batch of
 // wants.

@@ -196,7 +196,7 @@ static uint64_t decodable(struct tarn_fetch_run *run)
         }
         for (uint32_t j = 0; j < i; j++)
             if (missing >> j & 1 && run->items[j].state == TARN_ROW_IDLE)
-                tarn_run_start(run, j);
+                tarn_run_start(run, j, run->items[i].demanded);
     }
     return mask;
 }

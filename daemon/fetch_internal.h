@@ -18,8 +18,11 @@
 
 enum {
     TARN_FETCH_TRIES = 2,
-    TARN_FETCH_TRANSFERS = 8,
-    TARN_FETCH_RANGE_LIMIT = 1 << 20,
+    TARN_FETCH_PLACE_TRANSFERS = 16, // of one host, but for what is sure
+    TARN_FETCH_IMAGE_TRANSFERS = 12, // of one image
+    TARN_FETCH_IMAGE_SURE = 2,       // of one image in any case
+    TARN_FETCH_SPARE = 4,            // of both that reads ahead leave free
+    TARN_FETCH_RANGE_LIMIT = 2 << 20,
     TARN_FETCH_MEMORY = 64 << 20, // stored bytes and run buffers
     TARN_FETCH_DECODERS = 16,
 };
@@ -41,6 +44,8 @@ struct tarn_fetch_row {
     enum tarn_row_state state;
     uint8_t tries;
     bool listed;                    // in fetch->queued
+    bool demanded;                  // a reader waits for it, directly or not
+    bool reserved;                  // its stored bytes are counted in fetch->memory
     bool no_copy;                   // a copy could not be written: decode it in memory
     uint8_t *stored;                // owned; FETCHING to DECODING
     struct tarn_fetch_range *range; // FETCHING: which read brings it
@@ -91,8 +96,10 @@ struct tarn_fetch_entry {
 
 struct tarn_fetch_range {
     struct tarn_fetch *fetch;
-    struct tarn_fetch_range *next; // in fetch->waiting
-    struct tarn_node_image *image; // a reference is held
+    struct tarn_fetch_range *next;  // at its image
+    struct tarn_fetch_place *place; // counts it as user
+    bool background;                // no reader waits for it
+    struct tarn_node_image *image;  // a reference is held
     uint32_t blob;
     uint64_t offset; // in the blob
     uint64_t length;
@@ -113,8 +120,7 @@ struct tarn_fetch {
     struct tarn_fetch_entry *queued; // rows to be read at the next flush
     size_t queued_count;
     size_t queued_capacity;
-    struct tarn_fetch_range *waiting; // ranges for which there is no room yet, in order
-    struct tarn_fetch_range *waiting_last;
+    struct tarn_fetch_place *places; // that ranges wait for or come from
     unsigned transfers;
     uint64_t memory;
     struct tarn_fetch_waiter *failed; // to be woken with -ENOMEM at the next flush
@@ -145,8 +151,10 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
                      const struct tarn_chunk_bytes *bytes);
 // As that with an error, and so for each row that cannot be decoded without it.
 void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status);
-// Brings an idle row on its way.
-void tarn_run_start(struct tarn_fetch_run *run, uint32_t index);
+// Brings an idle row on its way; demanded: a reader waits.
+void tarn_run_start(struct tarn_fetch_run *run, uint32_t index, bool demanded);
+// A reader has come to wait for a row that was on its way, and with it for what it needs.
+void tarn_run_demand(struct tarn_fetch_run *run, uint32_t index);
 // Lists the row for the next flush, with the rows that it needs.
 void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index);
 void tarn_run_drop_stored(struct tarn_fetch_run *run, uint32_t index);
@@ -163,5 +171,15 @@ int tarn_run_copy_local(struct tarn_fetch_run *run, uint32_t index,
 
 // fetch_range.c: makes ranges of the queued rows and starts as many as there is room for.
 void tarn_fetch_start_ranges(struct tarn_fetch *fetch);
+// Starts the read of one that was counted; ends it at once if that fails.
+void tarn_range_start(struct tarn_fetch_range *range);
+
+// fetch_schedule.c: lets the range wait for its turn. -ENOMEM: it does not.
+int tarn_range_enqueue(struct tarn_fetch_range *range) tarn_must_check;
+// A reader waits for it now.
+void tarn_range_promote(struct tarn_fetch_range *range);
+void tarn_fetch_start_waiting(struct tarn_fetch *fetch);
+// A started one is over: it is not counted any more.
+void tarn_range_ended(struct tarn_fetch_range *range);
 
 #endif

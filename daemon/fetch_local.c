@@ -72,7 +72,7 @@ static void local_done(struct tarn_post *post)
         // In a run the others may need it as prefix: it is decoded with them then.
         row->no_copy = local->result == TARN_RESULT_MEMORY;
         row->state = TARN_ROW_IDLE;
-        tarn_run_start(run, local->index);
+        tarn_run_start(run, local->index, row->demanded);
     }
     tarn_run_step(run);
     tarn_run_release(run);

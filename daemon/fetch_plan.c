@@ -3,7 +3,21 @@
 
 #include <assert.h>
 
-enum { GAP_MAX = 8 << 10, GAP_SHARE = 20, AHEAD_FIRST = 256 << 10 };
+enum { GAP_MAX = 8 << 10, GAP_SHARE = 20 };
+
+// Bytes of the data space.
+enum {
+    SMALL_FILE = 32 << 10, // and what is larger, up to
+    WHOLE_FILE = 2560 << 10,
+    SMALL_REGION = 8 << 20, // small files whose misses count together
+    SMALL_FIRST = 128 << 10,
+    SMALL_MOST = 1 << 20,
+    SMALL_SLACK = 128 << 10,
+    LARGE_OPEN = 512 << 10, // from the start of a large file
+    LARGE_FIRST = 192 << 10,
+    LARGE_MOST = 2 << 20,
+    LARGE_SLACK = 512 << 10,
+};
 
 uint64_t tarn_plan_prefix(const struct tarn_run_shape *run, uint32_t row)
 {
@@ -46,29 +60,74 @@ size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_
     return n;
 }
 
-uint64_t tarn_cursors_note(struct tarn_cursors *cursors, uint64_t address, uint64_t length)
+// Misses with this key, this one included.
+static uint32_t count_miss(struct tarn_ahead *ahead, uint64_t key)
 {
-    unsigned oldest = 0;
-    cursors->tick++;
-    for (unsigned i = 0; i < TARN_CURSORS; i++) {
-        const uint64_t next = cursors->items[i].next;
-        // Readahead arrives out of order and in overlapping pieces.
-        if (cursors->items[i].used > 0 && address + TARN_AHEAD_SLACK >= next &&
-            address <= next + TARN_AHEAD_SLACK) {
-            cursors->items[i].used = cursors->tick;
-            if (address + length <= next)
-                return 0;
-            cursors->items[i].next = address + length;
-            const uint32_t n = ++cursors->items[i].count;
-            if (n < 2)
-                return 0;
-            return n >= 6 ? TARN_AHEAD_MAX : (uint64_t)AHEAD_FIRST << (n - 2);
-        }
-        if (cursors->items[i].used < cursors->items[oldest].used)
-            oldest = i;
-    }
-    cursors->items[oldest].next = address + length;
-    cursors->items[oldest].used = cursors->tick;
-    cursors->items[oldest].count = 0;
-    return 0;
+    const uint64_t mixed = key * UINT64_C(0x9e3779b97f4a7c15);
+    const size_t i = mixed >> 32 & (TARN_AHEAD_ENTRIES - 1);
+    if (ahead->items[i].key != key)
+        ahead->items[i].misses = 0;
+    ahead->items[i].key = key;
+    return ++ahead->items[i].misses;
+}
+
+static uint64_t window(uint32_t misses, uint64_t first, uint64_t most)
+{
+    uint64_t bytes = first;
+    for (; misses > 1 && bytes < most; misses--)
+        bytes *= 2;
+    return bytes < most ? bytes : most;
+}
+
+static uint64_t key_of(const struct tarn_miss *miss, uint64_t place, unsigned kind)
+{
+    return (uint64_t)miss->blob << 47 | place >> 12 << 2 | kind;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct tarn_span small_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
+{
+    const uint64_t region = miss->file / SMALL_REGION * SMALL_REGION;
+    const uint32_t misses = count_miss(ahead, key_of(miss, region, 1));
+    return (struct tarn_span){
+        .from = miss->file,
+        .to = miss->file + miss->size + window(misses, SMALL_FIRST, SMALL_MOST),
+        .slack = SMALL_SLACK,
+        .low = 0,
+        .high = UINT64_MAX,
+    };
+}
+
+static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
+{
+    const uint64_t end = miss->file + miss->size;
+    const uint32_t misses = count_miss(ahead, key_of(miss, miss->file, 2));
+    struct tarn_span span = {
+        .from = miss->address,
+        .to = miss->address + miss->length,
+        .slack = misses > 1 ? LARGE_SLACK : 0,
+        .low = miss->file,
+        .high = end,
+    };
+    if (miss->address == miss->file)
+        span.to = larger(span.to, miss->file + LARGE_OPEN);
+    else if (misses > 1) // the first may be the only one, at random
+        span.to = larger(span.to, miss->address + window(misses, LARGE_FIRST, LARGE_MOST));
+    if (span.to > end)
+        span.to = end;
+    return span;
+}
+
+struct tarn_span tarn_ahead_note(struct tarn_ahead *ahead, const struct tarn_miss *miss)
+{
+    if (miss->size <= SMALL_FILE)
+        return small_file(ahead, miss);
+    if (miss->size > WHOLE_FILE)
+        return large_file(ahead, miss);
+    const uint64_t end = miss->file + miss->size;
+    return (struct tarn_span){ miss->file, end, 0, miss->file, end };
 }

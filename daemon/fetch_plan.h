@@ -35,21 +35,40 @@ struct tarn_plan_item {
 // behind each other with gaps of at most 8 KiB each, 5 % of the bytes in sum, and limit bytes in all.
 size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_t limit);
 
-// What follows a read on one data space, to tell sequential readers: a few cursors, the least recently
-// used one is replaced.
-enum { TARN_CURSORS = 8 };
-struct tarn_cursors {
+// --- ahead of the readers -------------------------------------------------------------------------
+//
+// A wait for the line costs more than some bytes that nobody reads, so a miss brings more than its own
+// chunks: all of a middling file, the start of a large one that is opened, and of a large file, or of
+// a region with many small ones, more each time that another miss shows that the last guess was short.
+// How much is a trade of requests for bytes, tuned on cold starts (docs/design.md).
+
+// How often what was missed; direct-mapped, so that others are forgotten.
+enum { TARN_AHEAD_ENTRIES = 512 };
+struct tarn_ahead {
     struct {
-        uint64_t next;  // where the reader would go on
-        uint64_t used;  // tick
-        uint32_t count; // reads in sequence so far
-    } items[TARN_CURSORS];
-    uint64_t tick;
+        uint64_t key;
+        uint32_t misses;
+    } items[TARN_AHEAD_ENTRIES];
 };
 
-// Notes the read [address, address + length). Returns how many bytes behind it to bring too: 0 for the
-// first reads of a sequence, then twice as many each time, up to TARN_AHEAD_MAX.
-enum { TARN_AHEAD_MAX = 2 << 20, TARN_AHEAD_SLACK = 128 << 10 };
-uint64_t tarn_cursors_note(struct tarn_cursors *cursors, uint64_t address, uint64_t length);
+// A read that found nothing under way: a place in a blob's data space, and the file around it.
+struct tarn_miss {
+    uint32_t blob;
+    uint64_t address;
+    uint64_t length;
+    uint64_t file; // where the file's data starts
+    uint64_t size; // of the file's data
+};
+
+// What to bring for it: [from, to) of the data space; and as much as slack more at both sides where
+// that closes the gap to what is there or comes already. [low, high) bounds that.
+struct tarn_span {
+    uint64_t from;
+    uint64_t to;
+    uint64_t slack;
+    uint64_t low;
+    uint64_t high;
+};
+struct tarn_span tarn_ahead_note(struct tarn_ahead *ahead, const struct tarn_miss *miss);
 
 #endif

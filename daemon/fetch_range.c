@@ -60,6 +60,11 @@ static int received(void *context, const void *bytes, size_t length)
         const uint64_t from = tarn_max_u64(place.offset, start);
         const uint64_t to = tarn_min_u64(place.offset + place.length, end);
         struct tarn_fetch_row *row = &entry.run->items[entry.index];
+        if (from < to && awaited(range, range->current) && !row->stored) {
+            row->stored = malloc(place.length);
+            if (!row->stored)
+                tarn_run_fail(entry.run, entry.index, -ENOMEM);
+        }
         if (from < to && awaited(range, range->current))
             memcpy(row->stored + (from - place.offset), (const uint8_t *)bytes + (from - start),
                    (size_t)(to - from));
@@ -80,7 +85,7 @@ static void done(void *context, int status, const struct tarn_err *err)
 {
     struct tarn_fetch_range *range = context;
     struct tarn_fetch *fetch = range->fetch;
-    fetch->transfers--;
+    tarn_range_ended(range);
     if (status == 0 && range->current < range->count)
         status = -EIO;
     if (status < 0) {
@@ -98,22 +103,20 @@ static void done(void *context, int status, const struct tarn_err *err)
 
 // --- starting --------------------------------------------------------------------------------------
 
-static int allocate(struct tarn_fetch_range *range)
+// The bytes get their memory when they come: a source that does not answer holds none.
+static void reserve(struct tarn_fetch_range *range)
 {
     for (size_t i = 0; i < range->count; i++) {
-        if (!awaited(range, i))
-            continue;
         const struct tarn_fetch_entry *entry = &range->items[i].entry;
         struct tarn_fetch_row *row = &entry->run->items[entry->index];
-        row->stored = malloc(range->items[i].place.length);
-        if (!row->stored)
-            return -ENOMEM;
+        if (!awaited(range, i) || row->reserved)
+            continue;
+        row->reserved = true;
         range->fetch->memory += range->items[i].place.length;
     }
-    return 0;
 }
 
-static void start(struct tarn_fetch_range *range)
+void tarn_range_start(struct tarn_fetch_range *range)
 {
     struct tarn_fetch *fetch = range->fetch;
     const struct tarn_blob_record blob =
@@ -124,37 +127,24 @@ static void start(struct tarn_fetch_range *range)
         .size = blob.size,
         .offset = range->offset,
         .length = range->length,
+        .background = range->background,
         .context = range,
         .data = received,
         .done = done,
     };
     struct tarn_err err = { 0 };
-    int ret = allocate(range);
-    if (ret == 0)
-        ret = tarn_repository_read(range->image->repository, &read, &range->transfer, &err);
+    reserve(range);
+    const int ret = tarn_repository_read(range->image->repository, &read, &range->transfer, &err);
     if (ret < 0) {
         tarn_fetch_log(fetch, "%s: cannot start reading: %s", range->image->name,
                        err.text[0] ? err.text : "out of memory");
+        tarn_range_ended(range);
         fail_items(range, ret);
         end_range(range);
         return;
     }
-    fetch->transfers++;
     tarn_count(&range->image->counters.ranges, 1);
     tarn_count(&fetch->options.total->ranges, 1);
-}
-
-// With no read under way one is started in any case, so that nothing can wait for ever.
-static void start_waiting(struct tarn_fetch *fetch)
-{
-    while (fetch->waiting && fetch->transfers < TARN_FETCH_TRANSFERS &&
-           (fetch->transfers == 0 || fetch->memory < TARN_FETCH_MEMORY)) {
-        struct tarn_fetch_range *range = fetch->waiting;
-        fetch->waiting = range->next;
-        if (!fetch->waiting)
-            fetch->waiting_last = NULL;
-        start(range);
-    }
 }
 
 // One range of the first rows of queued; returns how many.
@@ -190,11 +180,13 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     range->offset = queued[0].place.offset;
     range->length = queued[n - 1].place.offset + queued[n - 1].place.length - range->offset;
     range->count = n;
-    if (fetch->waiting_last)
-        fetch->waiting_last->next = range;
-    else
-        fetch->waiting = range;
-    fetch->waiting_last = range;
+    range->background = true;
+    for (size_t i = 0; i < n; i++)
+        range->background &= !queued[i].entry.run->items[queued[i].entry.index].demanded;
+    if (tarn_range_enqueue(range) < 0) {
+        fail_items(range, -ENOMEM);
+        end_range(range);
+    }
     return n;
 }
 
@@ -241,5 +233,5 @@ void tarn_fetch_start_ranges(struct tarn_fetch *fetch)
         }
         free(entries);
     }
-    start_waiting(fetch);
+    tarn_fetch_start_waiting(fetch);
 }

@@ -28,7 +28,10 @@ struct tarn_server {
     pthread_t threads[16]; // that serve them
     unsigned thread_count;
 
-    struct tarn_connection *first; // of all connections; the loop's thread only
+    // The loop's thread only:
+    struct tarn_connection *first;   // of all connections
+    struct tarn_pending_read *reads; // that wait for a chunk
+    uv_timer_t watch;                // runs while there are any
 };
 
 struct tarn_connection {
@@ -90,6 +93,8 @@ struct tarn_read_source {
 };
 void tarn_read_serve(fuse_req_t req, const struct tarn_read_source *source, size_t size,
                      off_t offset);
+// Answers reads that have waited for too long, or whose reader was killed.
+void tarn_read_watch(uv_timer_t *timer);
 // A read of blobs/<digest>.
 void tarn_read_blob(fuse_req_t req, uint32_t number, size_t size, off_t offset);
 

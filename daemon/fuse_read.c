@@ -2,33 +2,45 @@
 // Reads. The thread that took the request answers it when all of its chunks are local: copying beats
 // splicing. Else it leaves a small request to the loop and goes on; the loop wants the chunks, the
 // request queues on the first that is missing, and when none is, a thread of the pool answers.
+#include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 
 #include "base/log.h"
 #include "daemon/fuse_internal.h"
 
-// Files up to this size are fetched by whole runs.
-enum { SMALL_FILE = 256 << 10 };
+// WATCH_MS: how often the reads that wait are looked at. A read that fails because nothing came within
+// the image's timeout is often asked again at once, by the kernel for single pages: within AGAIN_MS
+// such a read has SHORT_MS, so that its reader has not to wait twice. GRACE_MS: the transport, which
+// knows why, speaks first.
+enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000 };
 
-// A read that waits: at most 256 bytes with libfuse's request.
-struct pending_read {
+// A read that waits: at most 256 bytes with libfuse's request. While it waits for a chunk it is in the
+// server's list, the loop's thread only.
+struct tarn_pending_read {
     union {
         struct tarn_post post;
         struct tarn_job job;
         struct tarn_fetch_waiter waiter;
     };
-    fuse_req_t req;
+    struct tarn_pending_read *before;
+    struct tarn_pending_read *after;
+    fuse_req_t req;         // NULL: it was answered while it waited
     struct tarn_slot *slot; // a reference is held
+    uint64_t start;         // the loop's time when it came
     uint64_t node;          // nid, or the blob's index
     uint64_t offset;
     uint32_t size;
     // When the store is full: the answer so far, the first `assembled` bytes of it.
     uint32_t assembled;
     uint8_t *assembly; // owned
+    _Atomic bool interrupted;
     bool blob;
     bool started;
+    bool listed;
+    bool again; // comes right after one that failed
 };
-_Static_assert(sizeof(struct pending_read) <= 104, "a read that waits must stay small");
+_Static_assert(sizeof(struct tarn_pending_read) <= 128, "a read that waits must stay small");
 
 // A piece of a read: a hole, or bytes of one data space.
 struct piece {
@@ -134,33 +146,74 @@ static void reply_error(fuse_req_t req, struct tarn_server *server, const struct
 {
     tarn_count(&slot->image->counters.read_errors, 1);
     tarn_count(&server->options.total->read_errors, 1);
-    fuse_reply_err(req, status == -EUCLEAN || status == -ENOMEM ? -status : EIO);
+    const bool told = status == -EUCLEAN || status == -ENOMEM || status == -EINTR;
+    fuse_reply_err(req, told ? -status : EIO);
 }
 
 // --- reads that wait ---------------------------------------------------------------------------------
 
-static struct tarn_connection *connection_of(const struct pending_read *read)
+static struct tarn_connection *connection_of(const struct tarn_pending_read *read)
 {
     return fuse_req_userdata(read->req);
 }
 
-static void end_read(struct pending_read *read, struct tarn_connection *connection)
+static void free_read(struct tarn_pending_read *read)
 {
     tarn_slot_put(read->slot);
     free(read->assembly);
     free(read);
+}
+
+static void end_read(struct tarn_pending_read *read, struct tarn_connection *connection)
+{
+    free_read(read);
     atomic_fetch_sub(&connection->pending, 1);
 }
 
-static void fail_read(struct pending_read *read, int status)
+static void unlist(struct tarn_pending_read *read)
+{
+    if (!read->listed)
+        return;
+    read->listed = false;
+    struct tarn_server *server = connection_of(read)->server;
+    if (read->before)
+        read->before->after = read->after;
+    else
+        server->reads = read->after;
+    if (read->after)
+        read->after->before = read->before;
+    if (!server->reads)
+        uv_timer_stop(&server->watch);
+}
+
+// Answers it with an error while it may still wait for a chunk, which does not matter to its reader then.
+static void give_up(struct tarn_pending_read *read, int status)
 {
     struct tarn_connection *connection = connection_of(read);
+    unlist(read);
+    fuse_req_interrupt_func(read->req, NULL, NULL);
     reply_error(read->req, connection->server, read->slot, status);
-    end_read(read, connection);
+    read->req = NULL;
+    atomic_fetch_sub(&connection->pending, 1);
+}
+
+static uint64_t now_of(const struct tarn_connection *connection)
+{
+    return uv_now(tarn_loop_queue_loop(connection->server->options.queue));
+}
+
+static void fail_read(struct tarn_pending_read *read, int status)
+{
+    struct tarn_node_image *image = read->slot->image;
+    const uint64_t now = now_of(connection_of(read));
+    if (now - read->start >= (uint64_t)image->timeout * 500)
+        image->timed_out = now;
+    give_up(read, status);
+    free_read(read);
 }
 
 // The read's source; inode is the caller's room.
-static int source_of(const struct pending_read *read, struct tarn_erofs_inode *inode,
+static int source_of(const struct tarn_pending_read *read, struct tarn_erofs_inode *inode,
                      struct tarn_read_source *source)
 {
     *source = (struct tarn_read_source){ .slot = read->slot };
@@ -175,8 +228,8 @@ static int source_of(const struct pending_read *read, struct tarn_erofs_inode *i
 // On the pool.
 static void answer(struct tarn_job *job)
 {
-    struct pending_read *read =
-        (struct pending_read *)((char *)job - offsetof(struct pending_read, job));
+    struct tarn_pending_read *read =
+        (struct tarn_pending_read *)((char *)job - offsetof(struct tarn_pending_read, job));
     struct tarn_connection *connection = connection_of(read);
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
@@ -185,23 +238,23 @@ static void answer(struct tarn_job *job)
     if (ret == 0)
         ret = fill(&source, read->offset + read->assembled, read->offset + read->size,
                    out + read->assembled);
+    fuse_req_interrupt_func(read->req, NULL, NULL);
     if (ret == 0) {
         count_read(connection->server, read->slot, read->size);
         fuse_reply_buf(read->req, (const char *)out, read->size);
-        if (!read->assembly)
-            free(out);
-        end_read(read, connection);
     } else {
-        if (!read->assembly)
-            free(out);
-        fail_read(read, ret);
+        reply_error(read->req, connection->server, read->slot, ret);
     }
+    if (!read->assembly)
+        free(out);
+    end_read(read, connection);
 }
 
-static void advance(struct pending_read *read);
+static void advance(struct tarn_pending_read *read);
+static void list(struct tarn_pending_read *read);
 
 // The store is full: what is local before the chunk, and the chunk, go to the assembly.
-static int assemble(struct pending_read *read, const struct tarn_chunk_bytes *bytes)
+static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_bytes *bytes)
 {
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
@@ -242,8 +295,13 @@ static int assemble(struct pending_read *read, const struct tarn_chunk_bytes *by
 static void woken(struct tarn_fetch_waiter *waiter, int status,
                   const struct tarn_chunk_bytes *bytes)
 {
-    struct pending_read *read =
-        (struct pending_read *)((char *)waiter - offsetof(struct pending_read, waiter));
+    struct tarn_pending_read *read =
+        (struct tarn_pending_read *)((char *)waiter - offsetof(struct tarn_pending_read, waiter));
+    if (!read->req) {
+        free_read(read);
+        return;
+    }
+    unlist(read);
     if (status == 0 && bytes)
         status = assemble(read, bytes);
     if (status < 0)
@@ -252,61 +310,117 @@ static void woken(struct tarn_fetch_waiter *waiter, int status,
         advance(read);
 }
 
-// Wants all chunks of the piece, with what a sequential reader will want next. Queues the read on the
-// first that is missing, unless it is queued already; returns whether it is, or -EUCLEAN.
-static int want_piece(struct pending_read *read, const struct tarn_read_source *source,
-                      const struct piece *piece, bool queued)
+// Stretches the span over what is missing up to rows that are there or come, if these are near.
+static void close_gaps(const struct tarn_fetch *fetch, struct tarn_node_image *image,
+                       uint32_t index, struct tarn_span *span)
+{
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
+    const uint32_t limit = blob.first_row + blob.row_count - 1;
+    const uint64_t high = tarn_min_u64(span->high, blob.data_length);
+    const uint64_t most =
+        high - tarn_min_u64(high, span->to) <= span->slack ? high : span->to + span->slack;
+    uint32_t row = tarn_tables_find(tables, &blob, tarn_min_u64(span->to, high - 1));
+    for (; row < limit && tarn_tables_address(tables, row) < most; row++)
+        if (tarn_tables_address(tables, row) >= span->to &&
+            tarn_fetch_knows(fetch, image, index, row)) {
+            span->to = tarn_tables_address(tables, row);
+            break;
+        }
+    if (most == high && span->high != UINT64_MAX)
+        span->to = tarn_max_u64(span->to, high);
+    const uint64_t least =
+        span->from - span->low <= span->slack ? span->low : span->from - span->slack;
+    row = tarn_tables_find(tables, &blob, span->from);
+    for (; row != TARN_NONE && row > blob.first_row && tarn_tables_address(tables, row) > least;
+         row--)
+        if (tarn_fetch_knows(fetch, image, index, row - 1)) {
+            span->from = tarn_tables_address(tables, row);
+            return;
+        }
+    if (span->from - span->low <= span->slack && span->low > 0)
+        span->from = span->low;
+}
+
+// Brings what will probably be read next.
+static void want_ahead(struct tarn_pending_read *read, const struct tarn_read_source *source,
+                       const struct piece *piece, uint64_t offset)
 {
     struct tarn_node_image *image = read->slot->image;
     struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    uint64_t ahead = 0;
-    if (!read->started)
-        ahead = tarn_cursors_note(&image->cursors, (uint64_t)piece->blob << 44 | piece->address,
-                                  piece->length);
-    const bool small = source_size(source) <= SMALL_FILE;
-    const enum tarn_fetch_extent extent = small || ahead > 0 ? TARN_FETCH_RUN : TARN_FETCH_CHUNK;
+    const uint64_t before = tarn_min_u64(offset, piece->address);
+    const struct tarn_miss miss = {
+        .blob = piece->blob,
+        .address = piece->address,
+        .length = piece->length,
+        .file = piece->address - before,
+        .size = source_size(source),
+    };
+    struct tarn_span span = tarn_ahead_note(&image->ahead, &miss);
+    if (atomic_load_explicit(&piece->file->unwritable, memory_order_relaxed))
+        return; // nothing would be kept
+    if (span.slack > 0)
+        close_gaps(fetch, image, piece->blob, &span);
+    const uint32_t limit = blob.first_row + blob.row_count - 1;
+    uint32_t row = tarn_tables_find(tables, &blob, span.from);
+    for (; row < limit && tarn_tables_address(tables, row) < span.to; row++) {
+        const struct tarn_fetch_target target = { image, piece->blob, row, true };
+        if (tarn_tables_location(tables, row).kind != TARN_LOCATION_GAP &&
+            !tarn_fetch_knows(fetch, image, piece->blob, row))
+            (void)tarn_fetch_want(fetch, &target, NULL);
+    }
+}
+
+// Wants all chunks of the piece, which starts at the offset in its file, and what may be read next.
+// Queues the read on the first that is missing, unless it is queued already; returns whether it is,
+// or -EUCLEAN.
+static int want_piece(struct tarn_pending_read *read, const struct tarn_read_source *source,
+                      const struct piece *piece, uint64_t offset)
+{
+    struct tarn_node_image *image = read->slot->image;
+    struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
     uint32_t row = tarn_tables_find(tables, &blob, piece->address);
     const uint64_t end = piece->address + piece->length;
     const uint32_t limit = blob.first_row + blob.row_count - 1;
+    bool news = false;
     for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
-        if (!queued)
+        if (!read->listed)
             read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
-        const struct tarn_fetch_target target = { image, piece->blob, row, extent };
-        if (!tarn_fetch_want(fetch, &target, queued ? NULL : &read->waiter))
-            queued = true;
+        const struct tarn_fetch_target target = { image, piece->blob, row, false };
+        news |= !tarn_fetch_knows(fetch, image, piece->blob, row);
+        if (!tarn_fetch_want(fetch, &target, read->listed ? NULL : &read->waiter))
+            list(read);
     }
     if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
-        return queued ? 1 : -EUCLEAN; // no chunk has these bytes
-    for (; ahead > 0 && row < limit && tarn_tables_address(tables, row) < end + ahead; row++) {
-        const struct tarn_fetch_target target = { image, piece->blob, row, TARN_FETCH_RUN };
-        (void)tarn_fetch_want(fetch, &target, NULL);
-    }
-    return queued;
+        return read->listed ? 1 : -EUCLEAN; // no chunk has these bytes
+    if (news && !read->started)
+        want_ahead(read, source, piece, offset);
+    return read->listed;
 }
 
 // Queues the read on the first chunk that is missing, or has it answered. On the loop.
-static void advance(struct pending_read *read)
+static void advance(struct tarn_pending_read *read)
 {
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
     int ret = source_of(read, &inode, &source);
     const uint64_t end = read->offset + read->size;
-    bool queued = false;
     for (uint64_t at = read->offset + read->assembled; ret == 0 && at < end;) {
         struct piece piece;
         ret = map_piece(&source, at, end, &piece);
         if (ret < 0)
             break;
         if (!piece.hole)
-            ret = want_piece(read, &source, &piece, queued);
-        queued |= ret > 0;
+            ret = want_piece(read, &source, &piece, at);
         ret = ret > 0 ? 0 : ret;
         at += piece.length;
     }
     read->started = true;
-    if (queued)
+    if (read->listed)
         return;
     if (ret < 0) {
         fail_read(read, ret);
@@ -316,9 +430,90 @@ static void advance(struct pending_read *read)
     tarn_pool_submit(connection_of(read)->server->options.pool, &read->job);
 }
 
+// --- reads that wait for too long ------------------------------------------------------------------
+
+// Whether the process that reads was told to die. Only then an interrupted read may fail: to a page
+// fault an error means SIGBUS, and signals that a program handles are no reason for that.
+static bool reader_dies(fuse_req_t req)
+{
+    char path[32];
+    char text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", fuse_req_ctx(req)->pid);
+    tarn_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    const char *pending = strstr(text, "\nSigPnd:");
+    return pending && strtoull(pending + 8, NULL, 16) >> (SIGKILL - 1) & 1;
+}
+
+static void time_out(struct tarn_pending_read *read, uint64_t now)
+{
+    struct tarn_node_image *image = read->slot->image;
+    struct tarn_erofs_inode inode;
+    struct tarn_read_source source;
+    struct piece piece = { 0 };
+    char digest[TARN_DIGEST_TEXT] = "?";
+    if (source_of(read, &inode, &source) == 0 &&
+        map_piece(&source, read->offset, read->offset + read->size, &piece) == 0 && piece.file)
+        tarn_digest_format(&piece.file->rows.blob, digest);
+    tarn_log(TARN_LOG_ERROR,
+             "%s: blob %s: what a read of data space %llu needs did not come within %llu s; "
+             "its reader gets EIO",
+             image->name, digest, (unsigned long long)piece.address,
+             (unsigned long long)(now - read->start) / 1000);
+    image->timed_out = now;
+    give_up(read, -EIO);
+}
+
+void tarn_read_watch(uv_timer_t *timer)
+{
+    const struct tarn_server *server = timer->data;
+    const uint64_t now = uv_now(timer->loop);
+    struct tarn_pending_read *next;
+    for (struct tarn_pending_read *read = server->reads; read; read = next) {
+        next = read->after;
+        const uint64_t limit =
+            read->again ? SHORT_MS : (uint64_t)read->slot->image->timeout * 1000 + GRACE_MS;
+        if (now - read->start >= limit)
+            time_out(read, now);
+        else if (atomic_load(&read->interrupted) && reader_dies(read->req))
+            give_up(read, -EINTR);
+    }
+}
+
+// On a thread that serves. Until the function is taken away, which waits for this, the read lives.
+static void interrupted(fuse_req_t req, void *data)
+{
+    (void)req;
+    struct tarn_pending_read *read = data;
+    atomic_store(&read->interrupted, true);
+}
+
+static void list(struct tarn_pending_read *read)
+{
+    struct tarn_server *server = connection_of(read)->server;
+    if (read->listed)
+        return;
+    read->listed = true;
+    read->before = NULL;
+    read->after = server->reads;
+    if (server->reads)
+        server->reads->before = read;
+    else
+        uv_timer_start(&server->watch, tarn_read_watch, WATCH_MS, WATCH_MS);
+    server->reads = read;
+}
+
 static void arrived(struct tarn_post *post)
 {
-    advance((struct pending_read *)((char *)post - offsetof(struct pending_read, post)));
+    struct tarn_pending_read *read =
+        (struct tarn_pending_read *)((char *)post - offsetof(struct tarn_pending_read, post));
+    const struct tarn_node_image *image = read->slot->image;
+    read->start = now_of(connection_of(read));
+    read->again = image->timed_out > 0 && read->start - image->timed_out < AGAIN_MS;
+    advance(read);
 }
 
 static void wait_for_chunks(fuse_req_t req, const struct tarn_read_source *source, size_t size,
@@ -326,7 +521,7 @@ static void wait_for_chunks(fuse_req_t req, const struct tarn_read_source *sourc
 {
     struct tarn_connection *connection = fuse_req_userdata(req);
     struct tarn_server *server = connection->server;
-    struct pending_read *read = calloc(1, sizeof *read);
+    struct tarn_pending_read *read = calloc(1, sizeof *read);
     if (!read) {
         reply_error(req, server, source->slot, -ENOMEM);
         tarn_slot_put(source->slot);
@@ -340,6 +535,7 @@ static void wait_for_chunks(fuse_req_t req, const struct tarn_read_source *sourc
     read->size = (uint32_t)size;
     read->post.run = arrived;
     atomic_fetch_add(&connection->pending, 1);
+    fuse_req_interrupt_func(req, interrupted, read);
     tarn_count(&source->slot->image->counters.read_waits, 1);
     tarn_count(&server->options.total->read_waits, 1);
     tarn_loop_queue_post(server->options.queue, &read->post);

@@ -29,7 +29,14 @@ struct tarn_server *tarn_server_new(const struct tarn_server_options *options, s
     server->epoll = -1;
     server->stop = -1;
     clock_gettime(CLOCK_REALTIME, &server->started);
+    uv_timer_init(tarn_loop_queue_loop(options->queue), &server->watch);
+    server->watch.data = server;
     return server;
+}
+
+void tarn_server_close(struct tarn_server *server)
+{
+    uv_close((uv_handle_t *)&server->watch, NULL);
 }
 
 void tarn_server_free(struct tarn_server *server)

@@ -29,7 +29,8 @@ struct tarn_server_options {
 
 struct tarn_server *tarn_server_new(const struct tarn_server_options *options,
                                     struct tarn_err *err);
-// All connections have ended.
+// All connections have ended. On the loop, which runs once more before the free.
+void tarn_server_close(struct tarn_server *server);
 void tarn_server_free(struct tarn_server *server);
 
 // Serves the FUSE descriptor, which is taken over in any case. slot NULL: the connection for all

@@ -11,6 +11,14 @@
 #include "registry/repository.h"
 #include "registry/tarn_manifest.h"
 
+// Ranges of an image that wait to be read: the fetch engine's, the loop's thread only.
+struct tarn_image_queue {
+    struct tarn_fetch_range *first[2]; // those that a reader waits for, those that run ahead
+    struct tarn_fetch_range *last[2];
+    unsigned transfers;           // under way
+    struct tarn_node_image *next; // of the images of a place with ranges that wait
+};
+
 struct tarn_node_image {
     char *name;                // as the first mount named it, for messages
     struct tarn_digest digest; // of the bootstrap
@@ -19,7 +27,10 @@ struct tarn_node_image {
     struct tarn_repository *repository; // owned; used on the loop's thread only
     struct tarn_access access;          // that it was opened with
     struct tarn_counters counters;
-    struct tarn_cursors cursors; // of its readers; the loop's thread only
+    struct tarn_ahead ahead; // what its readers did; the loop's thread only
+    struct tarn_image_queue queue;
+    unsigned timeout;   // seconds that a read may wait
+    uint64_t timed_out; // when one last failed for that, the loop's time in ms; 0: never
 
     // private
     struct tarn_store_bytes bytes;

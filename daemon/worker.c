@@ -99,6 +99,7 @@ static void close_all(struct tarn_worker *worker)
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
     tarn_opener_free(worker->opener);
     worker->opener = NULL;
+    tarn_server_close(worker->server);
     tarn_control_close(worker->control);
     worker->control = NULL;
     tarn_loop_queue_close(worker->queue);

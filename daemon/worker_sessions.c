@@ -22,7 +22,7 @@ struct tarn_session {
     uint64_t since;  // UMOUNT: when it began, ms
 };
 
-enum { ELSEWHERE_MS = 300, BUSY_MS = 5000, READAHEAD_KB = 1024 };
+enum { ELSEWHERE_MS = 300, BUSY_MS = 5000, READAHEAD_KB = 128 };
 
 static void end_session(struct tarn_session *session)
 {

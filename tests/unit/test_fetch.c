@@ -76,6 +76,9 @@ struct fake {
     unsigned bad_times;
     unsigned short_times; // reads that end early without an error
     unsigned fail_times;  // reads that fail
+    bool hold;            // nothing is handed over
+    bool last_background; // of the last read
+    struct tarn_digest last;
     unsigned reads;
     uint64_t bytes;
 };
@@ -100,6 +103,8 @@ static void step(uv_timer_t *timer)
     struct fake *fake = (struct fake *)transfer->transfer.repository;
     const struct tarn_read *read = &transfer->read;
     const struct blob *blob = fake->blobs;
+    if (fake->hold)
+        return;
     while (!tarn_digest_equal(&blob->digest, &read->digest))
         blob++;
     uint64_t left = read->length - transfer->position;
@@ -141,6 +146,8 @@ static int fake_read(struct tarn_repository *repository, const struct tarn_read 
         made->read.length /= 2;
     }
     fake->reads++;
+    fake->last = read->digest;
+    fake->last_background = read->background;
     uv_timer_init(repository->loop, &made->timer);
     made->timer.data = made;
     uv_timer_start(&made->timer, step, 0, 1);
@@ -214,6 +221,8 @@ static void make_images(struct world *world)
     }
 }
 
+static char place[] = "docker://127.0.0.1:5000/a";
+
 static int make_world(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
@@ -238,7 +247,7 @@ static int make_world(void **state)
     }
     assert_int_equal(uv_loop_init(&world->loop), 0);
     for (size_t i = 0; i < 2; i++)
-        world->fakes[i] = (struct fake){ .repository = { &operations, &world->loop, NULL },
+        world->fakes[i] = (struct fake){ .repository = { &operations, &world->loop, place },
                                          .blobs = world->blobs,
                                          .piece = 1000 };
     assert_int_equal(tarn_store_open(world->root, &world->store, NULL), 0);
@@ -284,7 +293,7 @@ static bool want(struct world *world, struct waiter *waiter, size_t image, uint3
 {
     *waiter = (struct waiter){ .waiter = { .wake = woken }, .world = world };
     const struct tarn_fetch_target target = { &world->images[image], blob, row_of(blob, chunk),
-                                              TARN_FETCH_CHUNK };
+                                              false };
     if (tarn_fetch_want(world->fetch, &target, &waiter->waiter))
         return true;
     world->waiting++;
@@ -358,18 +367,78 @@ static void test_one_fetch_for_all(void **state)
     assert_int_equal(world->fakes[0].bytes, world->blobs[0].size);
 }
 
-static void test_whole_run(void **state)
+static void want_ahead(struct world *world, size_t image, uint32_t blob, uint32_t chunk)
+{
+    const struct tarn_fetch_target target = { &world->images[image], blob, row_of(blob, chunk),
+                                              true };
+    assert_false(tarn_fetch_want(world->fetch, &target, NULL));
+}
+
+// What nobody waits for comes too, with what it needs, in one read.
+static void test_ahead(void **state)
 {
     struct world *world = *state;
-    struct waiter waiter = { .waiter = { .wake = woken }, .world = world };
-    world->waiting = 1;
-    const struct tarn_fetch_target target = { &world->images[0], 0, row_of(0, 1), TARN_FETCH_RUN };
-    assert_false(tarn_fetch_want(world->fetch, &target, &waiter.waiter));
-    wait(world);
+    for (uint32_t i = 5; i < RUN; i++)
+        want_ahead(world, 0, 0, i);
+    tarn_fetch_flush(world->fetch);
+    assert_true(world->fakes[0].last_background);
     while (tarn_fetch_busy(world->fetch))
         uv_run(&world->loop, UV_RUN_ONCE);
     assert_int_equal(check_space(world, 0), RUN);
     assert_int_equal(world->fakes[0].reads, 1);
+}
+
+// Two runs of blob 0 and one of blob 1 run ahead while the place has no room; then a reader comes.
+static void test_readers_first(void **state)
+{
+    struct world *world = *state;
+    struct fake *fake = &world->fakes[0];
+    fake->hold = true;
+    want_ahead(world, 0, 0, 0); // takes the only place that is sure
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(fake->reads, 1);
+    for (uint32_t i = 0; i < 7; i++) {
+        want_ahead(world, 0, 1, 3 * i);
+        tarn_fetch_flush(world->fetch);
+    }
+    const unsigned before = fake->reads;
+    assert_in_range(before, 2, 8); // the others wait
+    want_ahead(world, 0, 0, RUN);
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(fake->reads, before);
+    struct waiter waiter;
+    assert_false(want(world, &waiter, 0, 0, RUN)); // the same chunk, now with a reader
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(fake->reads, before + 1);
+    assert_true(tarn_digest_equal(&fake->last, &world->blobs[0].digest));
+    assert_false(fake->last_background);
+    fake->hold = false;
+    wait(world);
+    assert_int_equal(waiter.status, 0);
+}
+
+// An image whose reads do not end takes no place away that another needs.
+static void test_fair_share(void **state)
+{
+    struct world *world = *state;
+    world->fakes[0].hold = true;
+    struct waiter stuck[CHUNKS];
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_false(want(world, &stuck[i], 0, 0, i));
+        tarn_fetch_flush(world->fetch); // each a read of its own
+    }
+    assert_in_range(world->fakes[0].reads, 2, 12);
+    struct waiter waiter;
+    assert_false(want(world, &waiter, 1, 1, 0));
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(world->fakes[1].reads, 1);
+    while (!waiter.woken)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    assert_int_equal(waiter.status, 0);
+    world->fakes[0].hold = false;
+    wait(world);
+    assert_int_equal(check_space(world, 0), CHUNKS);
+    assert_int_equal(world->fakes[0].bytes, world->blobs[0].size);
 }
 
 static void test_references(void **state)
@@ -538,11 +607,10 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_cold_in_the_middle),  CASE(test_one_fetch_for_all),
-        CASE(test_whole_run),           CASE(test_references),
-        CASE(test_wrong_once),          CASE(test_wrong_for_long),
-        CASE(test_wrong_in_the_middle), CASE(test_transport_faults),
-        CASE(test_another_source),      CASE(test_random),
+        CASE(test_cold_in_the_middle), CASE(test_one_fetch_for_all), CASE(test_ahead),
+        CASE(test_references),         CASE(test_readers_first),     CASE(test_fair_share),
+        CASE(test_wrong_once),         CASE(test_wrong_for_long),    CASE(test_wrong_in_the_middle),
+        CASE(test_transport_faults),   CASE(test_another_source),    CASE(test_random),
         CASE(test_prefix_gone_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

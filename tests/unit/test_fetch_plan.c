@@ -93,36 +93,76 @@ static void test_ranges(void **state)
     }
 }
 
-static void test_cursors(void **state)
+static void check_span(const char *what, struct tarn_span got, uint64_t from, uint64_t to)
+{
+    if (got.from != from || got.to != to)
+        fail_msg("%s: want [%llu, %llu), got [%llu, %llu)", what, (unsigned long long)from,
+                 (unsigned long long)to, (unsigned long long)got.from, (unsigned long long)got.to);
+}
+
+static void test_whole_file(void **state)
 {
     (void)state;
-    struct tarn_cursors cursors = { 0 };
-    uint64_t at = 1 << 30;
-    const uint64_t want[] = { 0, 0, 256 * K, 512 * K, 1024 * K, 2048 * K, 2048 * K };
-    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
-        const uint64_t got = tarn_cursors_note(&cursors, at, 128 * K);
-        if (got != want[i])
-            fail_msg("read %zu: want %llu, got %llu", i, (unsigned long long)want[i],
-                     (unsigned long long)got);
-        at += 128 * K;
+    struct tarn_ahead ahead = { 0 };
+    const struct tarn_miss miss = { 3, 9 << 20, 4096, 8 << 20, 2 << 20 };
+    for (int i = 0; i < 3; i++)
+        check_span("all of it", tarn_ahead_note(&ahead, &miss), 8 << 20, 10 << 20);
+}
+
+// Each miss of a region doubles what is brought behind the file, up to 1 MiB.
+static void test_small_files(void **state)
+{
+    (void)state;
+    struct tarn_ahead ahead = { 0 };
+    const uint64_t want[] = { 128 * K, 256 * K, 512 * K, 1024 * K, 1024 * K };
+    for (uint64_t i = 0; i < 5; i++) {
+        const uint64_t at = (16 << 20) + i * 16 * K;
+        const struct tarn_miss miss = { 0, at, 100, at, 5000 };
+        check_span("more each time", tarn_ahead_note(&ahead, &miss), at, at + 5000 + want[i]);
     }
-    // The same again is no progress; somewhere else is another reader.
-    assert_int_equal(tarn_cursors_note(&cursors, at - 128 * K, 128 * K), 0);
-    for (uint64_t i = 1; i < TARN_CURSORS; i++)
-        assert_int_equal(tarn_cursors_note(&cursors, i << 33, 4096), 0);
-    assert_int_equal(tarn_cursors_note(&cursors, at, 128 * K), 2048 * K);
-    // One too many replaces the one that was used longest ago.
-    assert_int_equal(tarn_cursors_note(&cursors, UINT64_C(1) << 40, 4096), 0);
-    assert_int_equal(tarn_cursors_note(&cursors, at + 128 * K, 128 * K), 2048 * K);
+    const struct tarn_miss elsewhere = { 0, 24 << 20, 100, 24 << 20, 5000 };
+    check_span("another region", tarn_ahead_note(&ahead, &elsewhere), 24 << 20,
+               (24 << 20) + 5000 + 128 * K);
+    const struct tarn_miss other = { 1, 16 << 20, 100, 16 << 20, 5000 };
+    check_span("another blob", tarn_ahead_note(&ahead, &other), 16 << 20,
+               (16 << 20) + 5000 + 128 * K);
+}
+
+static void test_large_file(void **state)
+{
+    (void)state;
+    struct tarn_ahead ahead = { 0 };
+    const uint64_t file = 1 << 30;
+    const uint64_t size = 100 << 20;
+    const struct {
+        const char *what;
+        uint64_t at;
+        uint64_t bytes;
+    } cases[] = {
+        { "a page at random: nothing more", 50 << 20, 4096 },
+        { "again", 20 << 20, 384 * K },
+        { "and again", 30 << 20, 768 * K },
+        { "and again", 40 << 20, 1536 * K },
+        { "the most", 60 << 20, 2048 * K },
+        { "the end", size - 8192, 8192 },
+        { "the start", 0, 512 * K },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct tarn_miss miss = { 0, file + cases[i].at, 4096, file, size };
+        check_span(cases[i].what, tarn_ahead_note(&ahead, &miss), file + cases[i].at,
+                   file + cases[i].at + cases[i].bytes);
+    }
+    // What is read now comes in any case.
+    const struct tarn_miss wide = { 0, file + 4096, 4 << 20, file, size };
+    check_span("a long read", tarn_ahead_note(&ahead, &wide), file + 4096, file + 4096 + (4 << 20));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_needed),
-        cmocka_unit_test(test_long_run),
-        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_cursors),
+        cmocka_unit_test(test_needed),      cmocka_unit_test(test_long_run),
+        cmocka_unit_test(test_ranges),      cmocka_unit_test(test_whole_file),
+        cmocka_unit_test(test_small_files), cmocka_unit_test(test_large_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which range read starts next. Ranges wait at their image, in two classes: those that a reader waits
+// for, and those that run ahead. Images of one place (a registry's host, a layout) take turns, readers
+// first. An image may always have a few reads under way, whatever others do: one whose source is dead
+// fills its own share and nobody else's.
+#include "daemon/fetch_internal.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+enum { DEMANDED, BACKGROUND };
+
+struct tarn_fetch_place {
+    struct tarn_fetch_place *next;
+    unsigned transfers;
+    uint64_t users;                // ranges that wait or are under way
+    struct tarn_node_image *first; // images with ranges that wait, in turn
+    struct tarn_node_image *last;
+    char name[];
+};
+
+// "docker://HOST" of a repository of a registry, else all of its name.
+static size_t place_length(const char *name)
+{
+    static const char registry[] = "docker://";
+    if (strncmp(name, registry, sizeof registry - 1) != 0)
+        return strlen(name);
+    return sizeof registry - 1 + strcspn(name + sizeof registry - 1, "/");
+}
+
+static struct tarn_fetch_place *get_place(struct tarn_fetch *fetch, const char *name)
+{
+    const size_t length = place_length(name);
+    struct tarn_fetch_place *place = fetch->places;
+    while (place && (strlen(place->name) != length || memcmp(place->name, name, length) != 0))
+        place = place->next;
+    if (place)
+        return place;
+    place = calloc(1, sizeof *place + length + 1);
+    if (!place)
+        return NULL;
+    memcpy(place->name, name, length);
+    place->next = fetch->places;
+    fetch->places = place;
+    return place;
+}
+
+static void put_place(struct tarn_fetch *fetch, struct tarn_fetch_place *place)
+{
+    if (--place->users > 0)
+        return;
+    struct tarn_fetch_place **at = &fetch->places;
+    while (*at != place)
+        at = &(*at)->next;
+    *at = place->next;
+    free(place);
+}
+
+static bool waits(const struct tarn_node_image *image)
+{
+    return image->queue.first[DEMANDED] || image->queue.first[BACKGROUND];
+}
+
+static void add_image(struct tarn_fetch_place *place, struct tarn_node_image *image)
+{
+    image->queue.next = NULL;
+    if (place->last)
+        place->last->queue.next = image;
+    else
+        place->first = image;
+    place->last = image;
+}
+
+static struct tarn_node_image *take_image(struct tarn_fetch_place *place)
+{
+    struct tarn_node_image *image = place->first;
+    place->first = image->queue.next;
+    if (!place->first)
+        place->last = NULL;
+    return image;
+}
+
+static void append(struct tarn_image_queue *queue, struct tarn_fetch_range *range)
+{
+    const int kind = range->background ? BACKGROUND : DEMANDED;
+    range->next = NULL;
+    if (queue->last[kind])
+        queue->last[kind]->next = range;
+    else
+        queue->first[kind] = range;
+    queue->last[kind] = range;
+}
+
+int tarn_range_enqueue(struct tarn_fetch_range *range)
+{
+    struct tarn_node_image *image = range->image;
+    struct tarn_fetch_place *place =
+        get_place(range->fetch, tarn_repository_name(image->repository));
+    if (!place)
+        return -ENOMEM;
+    place->users++;
+    range->place = place;
+    if (!waits(image))
+        add_image(place, image);
+    append(&image->queue, range);
+    return 0;
+}
+
+void tarn_range_promote(struct tarn_fetch_range *range)
+{
+    if (!range->background || range->transfer)
+        return;
+    struct tarn_image_queue *queue = &range->image->queue;
+    struct tarn_fetch_range *before = NULL;
+    struct tarn_fetch_range *at = queue->first[BACKGROUND];
+    for (; at && at != range; at = at->next)
+        before = at;
+    if (!at)
+        return; // it is being started
+    if (before)
+        before->next = range->next;
+    else
+        queue->first[BACKGROUND] = range->next;
+    if (queue->last[BACKGROUND] == range)
+        queue->last[BACKGROUND] = before;
+    range->background = false;
+    append(queue, range);
+}
+
+static bool may_start(const struct tarn_fetch *fetch, const struct tarn_fetch_place *place,
+                      const struct tarn_image_queue *queue, int kind)
+{
+    const bool background = kind == BACKGROUND;
+    const unsigned sure = background ? 1 : TARN_FETCH_IMAGE_SURE;
+    const unsigned spare = background ? TARN_FETCH_SPARE : 0;
+    return queue->transfers < sure || (place->transfers + spare < TARN_FETCH_PLACE_TRANSFERS &&
+                                       queue->transfers + spare < TARN_FETCH_IMAGE_TRANSFERS &&
+                                       fetch->memory < TARN_FETCH_MEMORY);
+}
+
+static void start_first(struct tarn_node_image *image, int kind)
+{
+    struct tarn_image_queue *queue = &image->queue;
+    struct tarn_fetch_range *range = queue->first[kind];
+    queue->first[kind] = range->next;
+    if (!queue->first[kind])
+        queue->last[kind] = NULL;
+    queue->transfers++;
+    range->place->transfers++;
+    range->fetch->transfers++;
+    tarn_range_start(range);
+}
+
+// Each image once; returns whether one was started.
+static bool take_turns(struct tarn_fetch *fetch, struct tarn_fetch_place *place, int kind)
+{
+    bool started = false;
+    struct tarn_node_image *const last = place->last;
+    for (bool more = last; more;) {
+        struct tarn_node_image *image = take_image(place);
+        more = image != last;
+        tarn_node_image_ref(image); // the range's may be the last
+        const bool start = image->queue.first[kind] && may_start(fetch, place, &image->queue, kind);
+        if (start)
+            start_first(image, kind);
+        started |= start;
+        if (waits(image))
+            add_image(place, image);
+        tarn_node_image_unref(image);
+    }
+    return started;
+}
+
+void tarn_fetch_start_waiting(struct tarn_fetch *fetch)
+{
+    struct tarn_fetch_place *next;
+    for (struct tarn_fetch_place *place = fetch->places; place; place = next) {
+        place->users++;
+        while (take_turns(fetch, place, DEMANDED) || take_turns(fetch, place, BACKGROUND))
+            ;
+        next = place->next;
+        put_place(fetch, place);
+    }
+}
+
+void tarn_range_ended(struct tarn_fetch_range *range)
+{
+    assert(range->image->queue.transfers > 0 && range->place->transfers > 0);
+    range->image->queue.transfers--;
+    range->place->transfers--;
+    range->fetch->transfers--;
+    put_place(range->fetch, range->place);
+    range->place = NULL;
+}
