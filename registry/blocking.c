@@ -145,7 +145,8 @@ int tarn_blocking_mount_blob(struct tarn_blocking *blocking, struct tarn_reposit
                              struct tarn_err *err)
 {
     struct wait wait = { .err = err };
-    const int ret = tarn_repository_mount_blob(repository, from, blob, done, &wait, err);
+    const struct tarn_blob_source source = { from, *blob };
+    const int ret = tarn_repository_mount_blob(repository, &source, done, &wait, err);
     return ret < 0 ? ret : run(blocking, &wait);
 }
 

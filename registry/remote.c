@@ -157,22 +157,21 @@ static void mount_done(void *context, int status, const struct tarn_err *err)
     single_done(single, status, err);
 }
 
-static int mount_blob(struct tarn_repository *repository, const struct tarn_repository *from,
-                      const struct tarn_blob_id *blob, tarn_done *done, void *context,
-                      struct tarn_err *err)
+static int mount_blob(struct tarn_repository *repository, const struct tarn_blob_source *from,
+                      tarn_done *done, void *context, struct tarn_err *err)
 {
     struct tarn_remote *remote = (struct tarn_remote *)repository;
-    const struct tarn_remote *other = (const struct tarn_remote *)from;
+    const struct tarn_remote *other = (const struct tarn_remote *)from->repository;
     const char *name = tarn_endpoint_repository(other->endpoint);
     if (strcmp(tarn_endpoint_host(remote->endpoint), tarn_endpoint_host(other->endpoint)) != 0 ||
         strcmp(tarn_endpoint_repository(remote->endpoint), name) == 0)
         return tarn_fail(err, -ENOENT, "%s cannot take blobs over from %s", repository->name,
-                         from->name);
+                         from->repository->name);
     tarn_autofree char *escaped = tarn_http_escape(name);
     tarn_autofree char *path = NULL;
     char digest[TARN_DIGEST_TEXT];
-    tarn_digest_format(&blob->digest, digest);
-    struct single *single = new_single(remote, blob, done, context);
+    tarn_digest_format(&from->blob.digest, digest);
+    struct single *single = new_single(remote, &from->blob, done, context);
     if (!escaped || !single ||
         asprintf(&path, "blobs/uploads/?mount=%s&from=%s", digest, escaped) < 0) {
         if (single)

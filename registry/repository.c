@@ -68,13 +68,14 @@ int tarn_repository_has_blob(struct tarn_repository *repository, const struct ta
 }
 
 int tarn_repository_mount_blob(struct tarn_repository *repository,
-                               const struct tarn_repository *from, const struct tarn_blob_id *blob,
-                               tarn_done *done, void *context, struct tarn_err *err)
+                               const struct tarn_blob_source *from, tarn_done *done, void *context,
+                               struct tarn_err *err)
 {
-    if (repository->operations != from->operations || !repository->operations->mount_blob)
+    if (repository->operations != from->repository->operations ||
+        !repository->operations->mount_blob)
         return tarn_fail(err, -ENOENT, "%s takes no blobs over from %s", repository->name,
-                         from->name);
-    return repository->operations->mount_blob(repository, from, blob, done, context, err);
+                         from->repository->name);
+    return repository->operations->mount_blob(repository, from, done, context, err);
 }
 
 int tarn_repository_upload(struct tarn_repository *repository, struct tarn_upload **upload,

@@ -103,9 +103,12 @@ int tarn_repository_has_blob(struct tarn_repository *repository, const struct ta
 
 // Takes over a blob from another repository at the same place without moving its bytes, where the two
 // are repositories of one registry that allows it. -ENOENT: it cannot be had so.
+struct tarn_blob_source {
+    const struct tarn_repository *repository; // borrowed during the call
+    struct tarn_blob_id blob;
+};
 int tarn_repository_mount_blob(struct tarn_repository *repository,
-                               const struct tarn_repository *from, const struct tarn_blob_id *blob,
-                               tarn_done *done, void *context,
+                               const struct tarn_blob_source *from, tarn_done *done, void *context,
                                struct tarn_err *err) tarn_must_check;
 
 // --- writing: children first, the tag last ------------------------------------------------------

@@ -16,9 +16,8 @@ struct tarn_repository_operations {
     int (*has_blob)(struct tarn_repository *repository, const struct tarn_blob_id *blob,
                     tarn_done *done, void *context, struct tarn_err *err);
     // NULL: not from anywhere.
-    int (*mount_blob)(struct tarn_repository *repository, const struct tarn_repository *from,
-                      const struct tarn_blob_id *blob, tarn_done *done, void *context,
-                      struct tarn_err *err);
+    int (*mount_blob)(struct tarn_repository *repository, const struct tarn_blob_source *from,
+                      tarn_done *done, void *context, struct tarn_err *err);
     int (*upload)(struct tarn_repository *repository, struct tarn_upload **upload,
                   struct tarn_err *err);
     void (*write)(struct tarn_upload *upload, const void *bytes, size_t length, tarn_done *done,
