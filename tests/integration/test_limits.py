@@ -2,10 +2,10 @@
 """Many layers, long lists, deep trees, large files, little memory."""
 import os
 import random
-import subprocess
 
 import corner_cases
 import images
+import limits
 import model
 import oci_layout
 import pytest
@@ -72,30 +72,6 @@ def test_names_and_depth(tarn, tmp_path, place):
     assert (place / os.fsdecode(path)).read_bytes() == b"bottom"
 
 
-# A process starts with the peak of the one that it was forked from: hence a small one between.
-MEASURE = """
-import os, subprocess, sys
-running = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
-_, status, usage = os.wait4(running.pid, 0)
-running.returncode = os.waitstatus_to_exitcode(status)
-print(usage.ru_maxrss)
-sys.exit(running.returncode)
-"""
-
-
-def peak_memory(tarn, *arguments):
-    """Bytes of resident memory at most, in a run that must succeed."""
-    words = ["/usr/bin/python3", "-c", MEASURE, str(tarn.program), *map(str, arguments)]
-    done = subprocess.run(words, env=tarn.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout) * 1024
-
-
-def sanitized():
-    """Sanitizers need memory of their own."""
-    return b"__asan_" in images.environment.BUILD.joinpath("tarn").read_bytes()
-
-
 def test_memory_of_a_large_layer(tarn, tmp_path):
     rng, path = random.Random(2), tmp_path / "large.tar"
     block = rng.randbytes(8 << 20)
@@ -107,8 +83,8 @@ def test_memory_of_a_large_layer(tarn, tmp_path):
                 at = rng.randrange(len(block))
                 file.write(block[at:] + block[:at])
         file.write(pad(b"\0" * 1024))
-    used = peak_memory(tarn, "convert", "--quiet", f"tar:{path}", f"oci:{tmp_path}/out:t")
-    assert sanitized() or used < 256 << 20, f"{used >> 20} MiB"
+    used = limits.peak_memory(tarn, "convert", "--quiet", f"tar:{path}", f"oci:{tmp_path}/out:t")
+    assert limits.sanitized() or used < 256 << 20, f"{used >> 20} MiB"
 
 
 def test_memory_of_many_entries(tarn, tmp_path):
@@ -117,7 +93,19 @@ def test_memory_of_many_entries(tarn, tmp_path):
         for i in range(count):
             file.write(header(b"directory-%03d/name-of-a-file-%06d" % (i // 1000, i), mtime=i))
         file.write(bytes(1024))
-    used = peak_memory(tarn, "convert", "--quiet", f"tar:{path}", f"oci:{tmp_path}/out:t")
-    assert sanitized() or used < (64 << 20) + count * 1000, f"{used >> 20} MiB"
+    used = limits.peak_memory(tarn, "convert", "--quiet", f"tar:{path}", f"oci:{tmp_path}/out:t")
+    assert limits.sanitized() or used < (64 << 20) + count * 1000, f"{used >> 20} MiB"
     read = tarn.json("inspect", f"oci:{tmp_path}/out:t")
     assert read["names"] == count + count // 1000
+
+
+def test_a_large_directory(tarn, tmp_path):
+    limits.entries(tarn, tmp_path, 20000, 20000)
+
+
+def test_a_large_file(tarn, tmp_path):
+    limits.large_file(tarn, tmp_path, 192 << 20, 64 << 20, 1 << 20)
+
+
+def test_many_mounts(tarn, tmp_path):
+    limits.mounts(tarn, tmp_path, 60, 6)
