@@ -31,6 +31,8 @@ class Forge:
         self.target = target
         self.encoder = Encoder()
         self.finish = lambda forge: None  # called when all but the manifest is written
+        self.pack = self.pack_bootstrap
+        self.encode_manifest = oci.compact
 
     # Containers: parse, change a section, build again.
 
@@ -117,6 +119,17 @@ class Forge:
             self.seal_erofs(image)
         self.edit_bootstrap(change)
 
+    @staticmethod
+    def pack_bootstrap(bootstrap):
+        """-> (the bootstrap's layer, its tar)"""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            member = tarfile.TarInfo("tarn/bootstrap")
+            member.mode, member.size = 0o444, len(bootstrap)
+            tar.addfile(member, io.BytesIO(bootstrap))
+        data = archive.getvalue()[:512 + len(bootstrap) + -len(bootstrap) % 512 + 1024]
+        return zstandard.ZstdCompressor().compress(data), data
+
     def save(self):
         """Writes a layout with this image alone -> its name."""
         layout = oci_layout.LayoutBuilder(self.target)
@@ -127,14 +140,8 @@ class Forge:
             layers[i].update(digest=made["digest"], size=made["size"])
             layers[i]["annotations"]["dev.tarn.meta"] = "%d,%d,%s" % self.metas[i]
             diff_ids[i] = made["digest"]
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            member = tarfile.TarInfo("tarn/bootstrap")
-            member.mode, member.size = 0o444, len(self.bootstrap)
-            tar.addfile(member, io.BytesIO(bytes(self.bootstrap)))
-        size = 512 + len(self.bootstrap) + -len(self.bootstrap) % 512 + 1024
-        data = archive.getvalue()[:size]
-        made = layout.blob(zstandard.ZstdCompressor().compress(data), layers[-1]["mediaType"])
+        packed, data = self.pack(bytes(self.bootstrap))
+        made = layout.blob(packed, layers[-1]["mediaType"])
         layers[-1].update(digest=made["digest"], size=made["size"])
         layers[-1]["annotations"]["dev.tarn.bootstrap-digest"] = oci_layout.sha256(
             bytes(self.bootstrap))
@@ -143,5 +150,5 @@ class Forge:
         self.manifest["config"].update(digest=config["digest"], size=config["size"])
         self.manifest.pop("subject", None)
         self.finish(self)
-        layout.tag(layout.blob(oci.compact(self.manifest), oci.MANIFEST), TAG)
+        layout.tag(layout.blob(self.encode_manifest(self.manifest), oci.MANIFEST), TAG)
         return f"oci:{self.target}:{TAG}"

@@ -235,7 +235,7 @@ class Run:
                 raise Wrong("another tree")
             self.counts[row]["right"] += 1
         else:
-            self.refused(done, r"layer|index|tag|manifest|config|digest|JSON|image|media")
+            self.refused(done, r"layer|index|tag|manifest|config|digest|JSON|image|media|descriptor")
             if self.tarn.run("digest", f"oci:{out}:t").code == 0:
                 raise Wrong("an image was left behind")
             self.counts[row]["refused"] += 1
@@ -326,7 +326,7 @@ class Run:
                     pass
 
     def run(self, count, tell=lambda done: None):
-        rows = self.rng.choices(list(SHARES), SHARES.values(), k=count)
+        rows = [*SHARES, *self.rng.choices(list(SHARES), SHARES.values(), k=count - len(SHARES))]
         for done, row in enumerate(rows):
             state = self.rng.getstate()
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tars
 from corner_cases import noise
-from oci_layout import LAYER, LayoutBuilder, sha256, zstd
+from oci_layout import LAYER, LayoutBuilder, gzipped, sha256, zstd
 from tars import Tar, damage, header, pad, rechecked
 
 CASES = {}
@@ -235,3 +235,130 @@ def no_such_directory(directory):
 @case(r"No such file")
 def no_such_tar(directory):
     return f"tar:{directory}/nothing.tar"
+
+
+# Bombs and lies.
+def grown(directory):
+    frame = b"\x28\xb5\x2f\xfd\xe0" + (512).to_bytes(8, "little")
+    block = ((1 << 17) << 3 | 1 << 1).to_bytes(3, "little") + b"A"
+    last = ((1 << 17) << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"A"
+    return packed(directory, frame + block * 1000 + last, "+zstd")
+
+
+def zstd_case(message, name, frame):
+    CASES[name] = message, lambda directory: packed(directory, frame, "+zstd")
+
+
+def gzip_case(message, name, data):
+    CASES[name] = message, lambda directory: packed(directory, data, "+gzip", some_tar())
+
+
+case(r"layer 1: zstd: damaged", "zstd frame that grows past its size")(grown)
+zstd_case(r"layer 1: zstd: ", "zstd frame of 2^62 bytes that ends",
+          b"\x28\xb5\x2f\xfd\xe0" + (1 << 62).to_bytes(8, "little") + b"\x01\0\0")
+zstd_case(r"layer 1: zstd: ", "zstd with a dictionary that is not there",
+          b"\x28\xb5\x2f\xfd\x21\x07\x05" + (5 << 3 | 1).to_bytes(3, "little") + b"hello")
+zstd_case(r"layer 1: zstd: truncated", "zstd skippable frame of 4 GiB",
+          b"\x50\x2a\x4d\x18\xff\xff\xff\xff" + bytes(100))
+zstd_case(r"layer 1: zstd: ", "zstd with a reserved block", b"\x28\xb5\x2f\xfd\x20\x05\x07\0\0")
+gzip_case(r"layer 1: gzip: truncated", "gzip name without end",
+          b"\x1f\x8b\x08\x08\0\0\0\0\0\x03" + b"n" * 100000)
+gzip_case(r"layer 1: gzip: truncated", "gzip extra field beyond the end",
+          b"\x1f\x8b\x08\x04\0\0\0\0\0\x03\xff\xff" + b"n" * 100)
+gzip_case(r"layer 1: gzip: ", "gzip with reserved flags",
+          b"\x1f\x8b\x08\xe0\0\0\0\0\0\x03" + gzipped(some_tar())[10:])
+gzip_case(r"layer 1: gzip: .*before byte", "gzip with a reserved block type",
+          b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + b"\x07" + bytes(50))
+gzip_case(r"layer 1: gzip: .*before byte", "gzip distance before the start",
+          b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + b"\x03\x02\x03\x04" + bytes(50))
+gzip_case(r"layer 1: gzip: ", "gzip second member damaged",
+          gzipped(some_tar()) + b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + b"\x07" + bytes(50))
+gzip_case(r"layer 1: gzip: truncated", "empty gzip layer", b"\x1f\x8b")
+
+member(r"layer 1: .*(path|name) of \d+ bytes", "100,000 levels", name=b"a/" * 100000 + b"b")
+member(r"/x: the xattrs take more than 262140 bytes", "50,000 xattrs", name=b"x",
+       xattrs={b"user.%05d" % i: b"v" for i in range(50000)})
+raw(r"layer 1: .*extended header", "xattrs without end", header(b"pax", b"x", 1 << 33))
+member(r"layer 1: .*'r'.*root|root", "hard link to the root", name=b"r", kind=tars.LINK, link=b".")
+member(r"layer 1: .*root", "root that is a symbolic link", name=b"./", kind=tars.SYMLINK, link=b"x")
+member(r"layer 1: .*root", "root that is a device", name=b".", kind=tars.CHAR)
+member(r"layer 1: .*'l'.*\.\.", "hard link through ..", name=b"l", kind=tars.LINK,
+       link=b"good/../../x")
+member(r"layer 1: .*'l'.*director", "hard link to a directory below", name=b"l", kind=tars.LINK,
+       link=b"d")
+member(r"layer 1: .*'l'", "hard link through a file", name=b"l", kind=tars.LINK, link=b"good/x")
+pax_member(r"layer 1: .*'h'.*\.\.", ".. in a pax linkpath", [(b"linkpath", b"../../x")], name=b"h",
+           kind=tars.LINK, link=b"good")
+pax_member(r"layer 1: .*size", "size of a pax record that is no number", [(b"size", b"12x")])
+pax_member(r"layer 1: .*size", "size of 30 digits", [(b"size", b"9" * 30)])
+pax_member(r"layer 1: .*sparse", "sparse map of 10^9 entries",
+           [(b"GNU.sparse.size", b"10"), (b"GNU.sparse.numblocks", b"1000000000"),
+            (b"GNU.sparse.map", b"0,1")], data=b"x")
+pax_member(r"layer 1: .*sparse", "sparse map with more data than there is",
+           [(b"GNU.sparse.size", b"9000"), (b"GNU.sparse.numblocks", b"1"),
+            (b"GNU.sparse.map", b"0,5000")], data=b"x" * 10)
+pax_member(r"layer 1: .*sparse", "sparse map whose offsets overflow",
+           [(b"GNU.sparse.size", b"9000"), (b"GNU.sparse.numblocks", b"1"),
+            (b"GNU.sparse.map", b"18446744073709551615,5000")], data=b"x" * 5000)
+raw(r"layer 1: .*\.\.", ".. in a GNU long name", header(b"long", b"L", 512),
+    pad(b"../" * 100 + b"x"), header(b"short"))
+raw(r"layer 1: .*\.\.", ".. in a GNU long link", header(b"long", b"K", 512), pad(b"../" * 100 + b"x"),
+    header(b"short", b"1"))
+raw(r"layer 1: .*truncated|layer 1: .*size", "size of 7 TiB", header(b"big", size=7 << 40))
+
+
+@case(r"layer 1: .*symbolic links")
+def hard_link_through_a_loop(directory):
+    tar = Tar()
+    tar.symlink(b"a", b"b")
+    tar.symlink(b"b", b"a")
+    tar.hard_link(b"c", b"a/x")
+    return image_of(directory, tar)
+
+
+@case(r"not JSON: duplicate")
+def manifest_with_two_layers_keys(directory):
+    return with_manifest(directory, lambda _, m: json.dumps(m).encode()[:-1] + b',"layers":[]}')
+
+
+@case(r"not JSON: duplicate")
+def config_with_two_rootfs_keys(directory):
+    return with_config(directory, lambda c: json.dumps(c).encode()[:-1] + b',"rootfs":{}}')
+
+
+@case(r"size|bytes|not JSON")
+def layer_of_2_to_the_63_bytes(directory):
+    def change(_, manifest):
+        manifest["layers"][0]["size"] = 1 << 63
+    return with_manifest(directory, change)
+
+
+@case(r"size|bytes")
+def layer_of_minus_1_bytes(directory):
+    def change(_, manifest):
+        manifest["layers"][0]["size"] = -1
+    return with_manifest(directory, change)
+
+
+@case(r"limit|larger|4194304|4 MiB")
+def manifest_over_4_mib(directory):
+    return with_manifest(directory, lambda _, m: json.dumps({**m, "x": "y" * (5 << 20)}).encode())
+
+
+@case(r"layer")
+def layers_that_are_numbers(directory):
+    return with_manifest(directory, lambda _, m: m.update(layers=[1, 2, 3]))
+
+
+@case(r"index\.json|not JSON")
+def index_nested_100000_deep(directory):
+    source = with_manifest(directory, lambda *_: None)
+    (Path(directory) / "index.json").write_bytes(b"[" * 100000)
+    return source
+
+
+@case(r"digest|size|mediaType|manifests|index")
+def index_with_entries_that_are_strings(directory):
+    source = with_manifest(directory, lambda *_: None)
+    (Path(directory) / "index.json").write_bytes(b'{"schemaVersion":2,"manifests":["x","latest"]}')
+    return source

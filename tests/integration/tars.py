@@ -17,14 +17,14 @@ def octal(number, width):
 
 
 def pax_records(records):
-    out = b""
+    out = []
     for key, value in records:
         body = b" " + key + b"=" + value + b"\n"
         length = len(body) + 1
         while length != len(str(length)) + len(body):
             length = len(str(length)) + len(body)
-        out += str(length).encode() + body
-    return out
+        out.append(str(length).encode() + body)
+    return b"".join(out)
 
 
 def decimal(seconds, nanoseconds=0):
