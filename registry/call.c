@@ -17,6 +17,7 @@ enum {
     PAUSE_FIRST_MS = 100,
     PAUSE_MAX_MS = 5000,
     REFUSALS_MAX = 3,
+    STALE_MAX = 2,
     IGNORED_BODY_MAX = 64 << 10,
 };
 
@@ -39,6 +40,8 @@ struct tarn_call {
     uint64_t retry_after_ms;
     bool wrong_protocol; // perhaps: plain HTTP sent to a TLS port
     bool ignore_body;
+    bool stale; // the place that the registry led to takes no more of the signature in its URL
+    unsigned stale_count;
     uint64_t ignored;
     bool sent;     // some of the request's body went out
     bool progress; // since the last pause
@@ -201,6 +204,16 @@ static bool switch_protocol(struct tarn_call *call)
     return true;
 }
 
+// Whether a redirect led from one URL to the other: to another host, or only to another place.
+static bool is_elsewhere(const char *url, const char *asked, bool host_only)
+{
+    if (!host_only)
+        return strcmp(url, asked) != 0;
+    const char *slash = strstr(asked, "://");
+    const size_t length = slash ? 3 + (size_t)(slash - asked) + strcspn(slash + 3, "/") : 0;
+    return strncmp(url, asked, length) != 0 || !strchr("/", url[length]);
+}
+
 static int on_head(void *context, const struct tarn_http_head *head)
 {
     struct tarn_call *call = context;
@@ -212,7 +225,14 @@ static int on_head(void *context, const struct tarn_http_head *head)
         return 0;
     }
     tarn_endpoint_settle(call->endpoint);
-    if (head->status == 401) {
+    const bool refused = head->status == 401 || head->status == 403;
+    const bool elsewhere = refused && is_elsewhere(head->url, call->url, head->status == 401);
+    call->stale = elsewhere && call->stale_count++ < STALE_MAX;
+    if (call->stale) {
+        call->ignore_body = true;
+        return 0;
+    }
+    if (head->status == 401 && !elsewhere) {
         const char *challenge = tarn_http_header(head, "WWW-Authenticate");
         free(call->challenge);
         call->challenge = challenge ? strdup(challenge) : NULL;
@@ -285,6 +305,10 @@ static void failed(struct tarn_call *call)
 
 static void ended(struct tarn_call *call)
 {
+    if (call->stale) {
+        attempt(call);
+        return;
+    }
     if (call->http_status == 401) {
         refused(call);
         return;
@@ -388,6 +412,7 @@ static int send_request(struct tarn_call *call, struct tarn_err *err)
     };
     call->http_status = 0;
     call->ignore_body = false;
+    call->stale = false;
     call->ignored = 0;
     call->sent = false;
     call->decided = false;

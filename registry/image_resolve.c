@@ -2,7 +2,7 @@
 // The machine reads one document at a time:
 //   ROOT       what the tag or digest names
 //   INDEX      each index below it, depth first, whose entries take its place in the list
-//   REFERRERS  for a digest: Tarn's entries for each chosen image that has none yet
+//   REFERRERS  where no listing told: Tarn's entries for each chosen image that has none yet
 //   MANIFEST   each chosen image without an entry of Tarn's: it may be Tarn's manifest itself
 #include "registry/image_resolve.h"
 
@@ -19,6 +19,7 @@ struct tarn_resolve {
     void *context;
     char *tag;
     bool by_digest;
+    bool is_tarn; // what was named is a manifest of Tarn's itself
     struct tarn_digest digest;
     bool has_platform;
     struct tarn_platform platform;
@@ -201,6 +202,12 @@ static int read_described(struct tarn_resolve *resolve, enum step step, enum tar
 
 // --- the steps: each returns -errno, 0 after it started a read, or 1 when all is done --------------
 
+// What was named came with all of Tarn's entries for it.
+static bool has_listing(const struct tarn_resolve *resolve)
+{
+    return !resolve->by_digest && tarn_repository_lists_tags(resolve->repository);
+}
+
 // Looks for chosen images that have nothing of Tarn's yet.
 static int next_chosen(struct tarn_resolve *resolve, struct tarn_err *err)
 {
@@ -210,7 +217,7 @@ static int next_chosen(struct tarn_resolve *resolve, struct tarn_err *err)
         const json_t *original = json_object_get(image, "original");
         if (json_object_get(image, "tarn"))
             continue;
-        if (resolve->by_digest && !resolve->asked)
+        if (!resolve->asked && !has_listing(resolve))
             return read_described(resolve, STEP_REFERRERS, TARN_READ_REFERRERS, original, err);
         return read_described(resolve, STEP_MANIFEST, TARN_READ_MANIFEST, original, err);
     }
@@ -222,7 +229,9 @@ static int add_chosen(struct tarn_resolve *resolve, const json_t *entry, struct 
     const char *digest = tarn_json_string(entry, "digest");
     const json_t *tarn = digest ? tarn_index_find_tarn(resolve->tarn, digest) : NULL;
     tarn_autojson json_t *image = json_object();
-    if (json_object_set_new(image, "original", json_deep_copy(entry)) < 0 ||
+    if (resolve->is_tarn)
+        tarn = entry;
+    if ((!resolve->is_tarn && json_object_set_new(image, "original", json_deep_copy(entry)) < 0) ||
         (tarn && json_object_set_new(image, "tarn", json_deep_copy(tarn)) < 0) ||
         json_array_append(resolve->chosen, image) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory");
@@ -310,6 +319,12 @@ static int got_listing(struct tarn_resolve *resolve, const json_t *document, str
     return ret < 0 ? ret : next_index(resolve, err);
 }
 
+static bool is_tarn_manifest(const json_t *document)
+{
+    const char *artifact = tarn_json_string(document, "artifactType");
+    return artifact && strcmp(artifact, TARN_ARTIFACT_TYPE) == 0;
+}
+
 // A manifest or index: its descriptor is made from its bytes.
 static int got_root(struct tarn_resolve *resolve, const json_t *document, struct tarn_err *err)
 {
@@ -322,6 +337,7 @@ static int got_root(struct tarn_resolve *resolve, const json_t *document, struct
     resolve->root = tarn_descriptor_json(media_type, &digest, resolve->buf.length);
     if (!resolve->root)
         return tarn_fail(err, -ENOMEM, "out of memory");
+    resolve->is_tarn = tarn_media_is_manifest(media_type) && is_tarn_manifest(document);
     if (tarn_media_is_index(media_type))
         ret = add_index(resolve, document, 0, 1, err);
     else
@@ -348,8 +364,7 @@ static int got_manifest(struct tarn_resolve *resolve, const json_t *document, st
     const int ret = tarn_document_media_type(document, name_of(resolve), &media_type, err);
     if (ret < 0)
         return ret;
-    const char *artifact = tarn_json_string(document, "artifactType");
-    if (artifact && strcmp(artifact, TARN_ARTIFACT_TYPE) == 0) {
+    if (is_tarn_manifest(document)) {
         if (json_object_set(image, "tarn", json_object_get(image, "original")) < 0)
             return tarn_fail(err, -ENOMEM, "out of memory");
         json_object_del(image, "original");
@@ -371,9 +386,8 @@ static int step(struct tarn_resolve *resolve, struct tarn_err *err)
         return -EUCLEAN;
     switch (resolve->step) {
     case STEP_ROOT:
-        return !resolve->by_digest && tarn_repository_lists_tags(resolve->repository)
-                   ? got_listing(resolve, document, err)
-                   : got_root(resolve, document, err);
+        return has_listing(resolve) ? got_listing(resolve, document, err)
+                                    : got_root(resolve, document, err);
     case STEP_INDEX:
         return got_index(resolve, document, err);
     case STEP_REFERRERS:

@@ -127,20 +127,6 @@ static void test_refused(void **state)
     contains(err.text, "holds no images");
 }
 
-static void test_registry_refused(void **state)
-{
-    struct tarn_test_place *place = *state;
-    struct tarn_reference reference;
-    struct tarn_err err;
-    assert_int_equal(tarn_reference_parse("h.io/a:1", &reference, &err), 0);
-    assert_int_equal(
-        tarn_blocking_open(place->blocking, &reference, NULL, &place->repository, &err), -ENOTSUP);
-    assert_string_equal(err.text,
-                        "docker://h.io/a: registries are not supported yet; copy the image "
-                        "into a layout: skopeo copy docker://h.io/a:1 oci:DIR:1");
-    tarn_reference_release(&reference);
-}
-
 // --- reading ------------------------------------------------------------------------------------------
 
 enum { BIG = 3 * 256 * 1024 + 777 };
@@ -784,12 +770,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         // First, because it forks, and libuv's threads do not survive that.
         CASE(test_concurrent),      CASE(test_new_layout),       CASE(test_unused_layout),
-        CASE(test_refused),         CASE(test_registry_refused), CASE(test_ranges),
-        CASE(test_damaged),         CASE(test_empty_blob),       CASE(test_callbacks),
-        CASE(test_upload_mismatch), CASE(test_upload_again),     CASE(test_disk_full),
-        CASE(test_publish_bytes),   CASE(test_publish_missing),  CASE(test_untagged),
-        CASE(test_resolve_index),   CASE(test_resolve_digest),   CASE(test_resolve_replaced),
-        CASE(test_resolve_deep),
+        CASE(test_refused),         CASE(test_ranges),           CASE(test_damaged),
+        CASE(test_empty_blob),      CASE(test_callbacks),        CASE(test_upload_mismatch),
+        CASE(test_upload_again),    CASE(test_disk_full),        CASE(test_publish_bytes),
+        CASE(test_publish_missing), CASE(test_untagged),         CASE(test_resolve_index),
+        CASE(test_resolve_digest),  CASE(test_resolve_replaced), CASE(test_resolve_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
