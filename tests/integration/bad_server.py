@@ -54,6 +54,7 @@ class Exchange:
     path: str
     headers: dict
     body: bytes = field(repr=False, default=b"")
+    moved: bool = False  # it came to /moved/..., where a redirect led
 
     @property
     def range(self):
@@ -274,9 +275,13 @@ def endless(content_type="application/vnd.oci.image.manifest.v1+json", length=No
     return fault
 
 
-def redirect(host="", code=307, query=""):
-    """To the same path on another host, or with "" to /moved/... on this one by a relative URL."""
+def redirect(host="", code=307, query="", endless=False):
+    """To the same path on another host, or with "" to /moved/... on this one by a relative URL.
+    endless: what is asked for there is moved too."""
     def fault(exchange):
+        if exchange.moved and not endless:
+            exchange.send(exchange.forward())
+            return
         place = f"http://{host}{exchange.path}" if host else f"/moved{exchange.path}"
         exchange.send(Answer(code, {"Location": place + query, "Content-Type": "text/html"}))
     return fault
@@ -321,7 +326,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         bad.log.append(self.entry)
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             exchange = Exchange(bad, self, self.command, self.path.removeprefix("/moved"),
-                                headers, self.read_body())
+                                headers, self.read_body(), self.path.startswith("/moved"))
             fault = bad.fault_for(exchange)
             fault(exchange)
             return
