@@ -21,7 +21,8 @@ static int get_entry(const struct tarn_erofs *erofs, uint64_t offset, uint64_t e
     *room = (uint32_t)tarn_round_up(size, TARN_EROFS_XATTR_UNIT);
     const char *prefix = tarn_erofs_xattr_prefix(xattr->index);
     if (!tarn_range_ok(offset, size, end) || !prefix ||
-        memchr(xattr->name, '\0', xattr->name_length))
+        memchr(xattr->name, '\0', xattr->name_length) ||
+        strlen(prefix) + xattr->name_length > TARN_XATTR_NAME_MAX)
         return -EUCLEAN;
     const bool whole = prefix[strlen(prefix) - 1] != '.';
     return whole == (xattr->name_length == 0) ? 0 : -EUCLEAN;

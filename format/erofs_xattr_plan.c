@@ -108,7 +108,8 @@ static int get_entry(struct tarn_erofs_xattr_plan *plan, const struct tarn_xattr
         return 0;
     const char *rest;
     const unsigned index = tarn_erofs_xattr_index(xattr->name, &rest);
-    if (index == 0 || strlen(rest) > TARN_XATTR_NAME_MAX || xattr->length > TARN_XATTR_VALUE_MAX)
+    if (index == 0 || strlen(xattr->name) > TARN_XATTR_NAME_MAX ||
+        xattr->length > TARN_XATTR_VALUE_MAX)
         return tarn_fail(err, -EINVAL, "xattr %s: an image cannot hold this name or value",
                          xattr->name);
     struct entry *entry = tarn_arena_alloc(plan->arena, sizeof *entry);

@@ -30,12 +30,13 @@ static int check(const struct tarn_xattr *xattr, struct tarn_err *err)
         const char *rest = skip_prefix(xattr->name, prefixes[i]);
         if (!rest)
             continue;
-        const size_t length = strlen(rest);
-        if (length == 0 || length > TARN_XATTR_NAME_MAX)
+        if (*rest == '\0')
+            return tarn_fail(err, -EINVAL, "xattr '%s' has no name behind the prefix", xattr->name);
+        const size_t length = strlen(xattr->name);
+        if (length > TARN_XATTR_NAME_MAX)
             return tarn_fail(err, -EINVAL,
-                             "xattr '%.300s' has a name of %zu bytes behind '%s', possible are "
-                             "1 to %d",
-                             xattr->name, length, prefixes[i], TARN_XATTR_NAME_MAX);
+                             "xattr '%.300s' has a name of %zu bytes, Linux reads at most %d",
+                             xattr->name, length, TARN_XATTR_NAME_MAX);
         return 0;
     }
     return tarn_fail(err, -EINVAL,

@@ -7,7 +7,7 @@ import hashlib
 import struct
 
 from reader import sections
-from reader.erofs import Reader
+from reader.erofs import Reader, filter_bit
 
 BOOTSTRAP, BLOBS, MANIFEST = {}, {}, {}
 EROFS, IMAGE, RECORDS, ADDRESSES, LOCATIONS, DIGESTS = range(6)
@@ -158,6 +158,14 @@ inode("inode with reserved bytes", r"reserved|zero", b"d/again", 12, b"\1")
 inode("file of 2^60 bytes", r"size|limit|index|beyond|d/data|inode", b"d/data", 8, u64(1 << 60))
 inode("chunk format with an unknown bit", r"chunk|format", b"d/data", 16, u32(0x2A | 1 << 10))
 inode("nanoseconds beyond a second", r"nanosec|mtime|time", b"d", 40, u32(10**9))
+
+
+@erofs("xattr whose name is too long with its prefix", r"an xattr is out of bounds")
+def _(image):
+    name = b"n" * 250  # of d/long; behind "trusted." instead of "user." it has 258 bytes
+    at = bytes(image).index(b"\xfa\x01\x01\x00" + name)
+    image[at + 1] = 4
+    image[at - 12:at - 8] = u32(0xFFFFFFFF & ~filter_bit(4, name))
 
 
 def names_of(image, path):

@@ -20,6 +20,7 @@ def victim(session_tarn, tmp_path_factory):
     one.directory(b"d", mtime=3)
     one.add(b"d/data", data=noise(700000, 1))
     one.add(b"d/holes", data=b"x" + bytes(1 << 20) + b"y")
+    one.add(b"d/long", xattrs={b"user." + b"n" * 250: b"1"})
     two.add(b"d/again", data=b"moved" + noise(700000, 1))
     two.add(b"d/data", data=noise(700000, 1), mode=0o600)
     directory = tmp_path_factory.mktemp("victim")

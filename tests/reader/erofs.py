@@ -213,6 +213,7 @@ class Reader:
         length, index, size = struct.unpack("<BBH", self.slice(at, 4, where))
         need(index in PREFIXES, "{}: xattr prefix {}", where, index)
         need((length == 0) == (index in (2, 3)), "{}: xattr name of {} bytes", where, length)
+        need(len(PREFIXES[index]) + length <= 255, "{}: xattr name is too long", where)
         name = self.slice(at + 4, length, where)
         value = self.slice(at + 4 + length, size, where)
         end = at + 4 + length + size

@@ -98,7 +98,7 @@ def check_xattr(name, value, where):
     if name not in ACL_NAMES:
         prefix = next((p for p in PREFIXES if name.startswith(p)), None)
         need(prefix is not None, "{}: xattr {!r}", where, name)
-        need(1 <= len(name) - len(prefix) <= 255, "{}: xattr {!r}", where, name)
+        need(len(prefix) < len(name) <= 255, "{}: xattr {!r}", where, name)
     need(b"\0" not in name and len(value) <= 65535, "{}: xattr {!r}", where, name)
 
 
