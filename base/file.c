@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -96,8 +97,13 @@ int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *b
     }
 }
 
-int tarn_file_replace(int dirfd, const char *path, const void *data, size_t length,
-                      struct tarn_err *err)
+struct replacement {
+    const void *data;
+    size_t length;
+    bool synced;
+};
+
+static int replace(int dirfd, const char *path, const struct replacement *by, struct tarn_err *err)
 {
     tarn_autofree char *temporary = tarn_asprintf("%s.%d.tmp", path, (int)getpid());
     if (!temporary)
@@ -106,8 +112,8 @@ int tarn_file_replace(int dirfd, const char *path, const void *data, size_t leng
         openat(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
         return tarn_fail_errno(err, -errno, "cannot create %s", temporary);
-    int ret = tarn_write_full(fd, data, length);
-    if (ret == 0 && fsync(fd) < 0)
+    int ret = tarn_write_full(fd, by->data, by->length);
+    if (ret == 0 && by->synced && fsync(fd) < 0)
         ret = -errno;
     if (ret == 0 && renameat(dirfd, temporary, dirfd, path) < 0)
         ret = -errno;
@@ -116,6 +122,20 @@ int tarn_file_replace(int dirfd, const char *path, const void *data, size_t leng
         return tarn_fail_errno(err, ret, "cannot write %s", path);
     }
     return 0;
+}
+
+int tarn_file_replace(int dirfd, const char *path, const void *data, size_t length,
+                      struct tarn_err *err)
+{
+    const struct replacement by = { data, length, true };
+    return replace(dirfd, path, &by, err);
+}
+
+int tarn_file_replace_unsynced(int dirfd, const char *path, const void *data, size_t length,
+                               struct tarn_err *err)
+{
+    const struct replacement by = { data, length, false };
+    return replace(dirfd, path, &by, err);
 }
 
 int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err)

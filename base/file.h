@@ -23,6 +23,11 @@ int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *b
 int tarn_file_replace(int dirfd, const char *path, const void *data, size_t length,
                       struct tarn_err *err) tarn_must_check;
 
+// The same without waiting for the disk (temporary sibling, rename): after a crash of the system the file
+// may be empty or have zeros. Only for what is checked whenever it is read and can be made again.
+int tarn_file_replace_unsynced(int dirfd, const char *path, const void *data, size_t length,
+                               struct tarn_err *err) tarn_must_check;
+
 // Makes path and its missing parents. Existing directories are fine.
 int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err) tarn_must_check;
 

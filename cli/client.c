@@ -12,7 +12,14 @@
 #include "daemon/fd_socket.h"
 #include "daemon/root_path.h"
 
-enum { START_MS = 20000, PAUSE_MS = 10, TRIES = 5, LOG_MAX = 1 << 20, EXEC_FAILED = 127 };
+enum {
+    START_MS = 20000,
+    PAUSE_MS = 1,
+    RETRY_MS = 10,
+    TRIES = 5,
+    LOG_MAX = 1 << 20,
+    EXEC_FAILED = 127
+};
 
 static void pause_ms(long ms)
 {
@@ -182,7 +189,7 @@ int tarn_client_ask(const struct tarn_client_options *options, int *fd, json_t *
         if (ret == 0)
             *fd = tarn_steal_fd(&connected);
         if (ret == -EPIPE)
-            pause_ms(PAUSE_MS);
+            pause_ms(RETRY_MS);
     }
     return ret == -EPIPE ? tarn_fail(err, ret,
                                      "tarnd ends again and again; its log is "

@@ -236,7 +236,9 @@ int tarn_data_file_create(int blobs, const char *name, const struct tarn_rows *r
     tarn_autoclose int directory = openat(blobs, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return tarn_fail_errno(err, -errno, "store: cannot open blobs/%s", name);
-    ret = tarn_file_replace(directory, "table", table.data, table.length, err);
+    // Not synced, which is most of a mount's time: a table that a crash made worse is found by its
+    // checksum, and removed with its data.
+    ret = tarn_file_replace_unsynced(directory, "table", table.data, table.length, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "store: blobs/%s", name);
     return tarn_data_file_open(blobs, name, file, err);

@@ -247,10 +247,10 @@ int tarn_store_save_bootstrap(struct tarn_store *store, const struct tarn_digest
                               const void *data, size_t length, struct tarn_err *err)
 {
     char hex[TARN_DIGEST_HEX + 1];
-    // The lock: temporary names are one a process.
+    // The lock: temporary names are one a process. Not synced: it is hashed whenever it is loaded.
     pthread_mutex_lock(&store->lock);
-    const int ret = tarn_file_replace(store->bootstraps, tarn_digest_format_hex(digest, hex), data,
-                                      length, err);
+    const int ret = tarn_file_replace_unsynced(
+        store->bootstraps, tarn_digest_format_hex(digest, hex), data, length, err);
     pthread_mutex_unlock(&store->lock);
     return ret < 0 ? tarn_wrap(err, ret, "store: bootstraps") : 0;
 }

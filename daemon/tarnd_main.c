@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // tarnd, the node daemon. `tarn mount` starts it; see tarnd(8).
 #include <fcntl.h>
-#include <malloc.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
