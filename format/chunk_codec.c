@@ -46,6 +46,26 @@ size_t tarn_encoder_bound(void)
     return ZSTD_compressBound(TARN_CHUNK_MAX);
 }
 
+// At the default level: how zstd searches. Stated in full, because zstd's own choice for a level depends
+// on the chunk's length; matches of 4 bytes in tables that hold prefix and chunk are smaller at the same
+// speed.
+static size_t set_search(ZSTD_CCtx *context)
+{
+    static const struct {
+        ZSTD_cParameter parameter;
+        int value;
+    } search[] = {
+        { ZSTD_c_strategy, ZSTD_dfast },
+        { ZSTD_c_hashLog, 17 },
+        { ZSTD_c_chainLog, 16 },
+        { ZSTD_c_minMatch, 4 },
+    };
+    size_t ret = 0;
+    for (size_t i = 0; i < sizeof search / sizeof *search && !ZSTD_isError(ret); i++)
+        ret = ZSTD_CCtx_setParameter(context, search[i].parameter, search[i].value);
+    return ret;
+}
+
 // The calls and their order are normative (section 5): other orders give other bytes.
 static size_t compress(struct tarn_encoder *encoder, const struct tarn_plain_chunk *chunk,
                        uint8_t *out)
@@ -54,6 +74,8 @@ static size_t compress(struct tarn_encoder *encoder, const struct tarn_plain_chu
     size_t ret = ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
     if (!ZSTD_isError(ret))
         ret = ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, encoder->level);
+    if (!ZSTD_isError(ret) && encoder->level == TARN_LEVEL_DEFAULT)
+        ret = set_search(context);
     if (!ZSTD_isError(ret))
         ret = ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
     if (!ZSTD_isError(ret))

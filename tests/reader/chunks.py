@@ -73,6 +73,7 @@ class Encoder:
     """Section 5's way to make a frame, on the system's libzstd."""
 
     # of zstd.h
+    SEARCH = ((107, 2), (102, 17), (103, 16), (105, 4))  # strategy, hashLog, chainLog, minMatch
     LEVEL, CONTENT_SIZE_FLAG, CHECKSUM_FLAG, SESSION_AND_PARAMETERS = 100, 200, 201, 3
 
     def __init__(self):
@@ -94,7 +95,8 @@ class Encoder:
         joined = ctypes.create_string_buffer(bytes(prefix) + bytes(data), len(prefix) + len(data))
         base = ctypes.addressof(joined)
         self.done(lib.ZSTD_CCtx_reset(context, self.SESSION_AND_PARAMETERS))
-        for key, value in ((self.LEVEL, level), (self.CHECKSUM_FLAG, 0),
+        search = self.SEARCH if level == 3 else ()
+        for key, value in ((self.LEVEL, level), *search, (self.CHECKSUM_FLAG, 0),
                            (self.CONTENT_SIZE_FLAG, 1)):
             self.done(lib.ZSTD_CCtx_setParameter(context, key, value))
         self.done(lib.ZSTD_CCtx_setPledgedSrcSize(context, ctypes.c_ulonglong(len(data))))

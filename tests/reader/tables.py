@@ -7,7 +7,7 @@ from typing import NamedTuple
 from .sections import ADDRESSES, BLOBS, BLOCK, DIGESTS, LOCATIONS, need, records
 
 MIN, AVG, MAX = 8192, 32768, 131072
-RUN, PREFIX = 262144, 65536
+RUN, PREFIX = 262144, 196608
 FIXED = (1, MIN, AVG, MAX, 2, RUN, PREFIX)  # chunker ... prefix length, in every header
 GAP = (1 << 64) - 1
 MAX_SPACE = 1 << 44

@@ -10,11 +10,11 @@
 
 #define K UINT64_C(1024)
 
-// Five chunks of 32 KiB: a prefix reaches over two of them.
-static const uint64_t even[] = { 0, 32 * K, 64 * K, 96 * K, 128 * K, 160 * K };
+// Five chunks of 96 KiB: a prefix reaches over two of them.
+static const uint64_t even[] = { 0, 96 * K, 192 * K, 288 * K, 384 * K, 480 * K };
 // A large chunk, small ones, a large one; not at the start of the data space.
-static const uint64_t mixed[] = { 1000, 1000 + 100 * K, 1000 + 110 * K, 1000 + 120 * K,
-                                  1000 + 250 * K };
+static const uint64_t mixed[] = { 1000, 1000 + 300 * K, 1000 + 330 * K, 1000 + 360 * K,
+                                  1000 + 750 * K };
 
 static void test_needed(void **state)
 {
@@ -59,8 +59,8 @@ static void test_long_run(void **state)
         addresses[i] = i * 6000;
     const struct tarn_run_shape run = { addresses, 64 };
     assert_int_equal(tarn_plan_needed(&run, 0, UINT64_C(1) << 63), UINT64_MAX);
-    // 65,536 bytes before row 63 reach into row 52.
-    assert_int_equal(tarn_plan_prefix(&run, 63), (UINT64_MAX >> 1) & ~(UINT64_MAX >> 12));
+    // 196,608 bytes before row 63 reach into row 30.
+    assert_int_equal(tarn_plan_prefix(&run, 63), (UINT64_MAX >> 1) & ~(UINT64_MAX >> 34));
 }
 
 static void test_ranges(void **state)
