@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images mounted from a real registry: what moves over the line, and how often."""
+import concurrent.futures
 import hashlib
 import os
 import random
@@ -8,6 +9,7 @@ import threading
 import daemon_help
 import images
 import pytest
+import registries
 import registry_help as help_
 from reader.image import Image
 from registry_help import assert_disjoint, blob_requests, content, plain_layer, published, ranges
@@ -160,6 +162,22 @@ def test_many_readers_at_once(many, tarn, line, place):
     total = daemon_help.stats(tarn)
     assert total["read_errors"] == 0 and total["ranges"] == len(requests)
     assert line.stats()["connections"] <= 16, "requests of a host are bounded"
+
+
+def test_http2_shares_a_connection(small, tarn, tls_registry, authority, place, tmp_path):
+    """Over TLS all goes through one or two connections."""
+    line = registries.SlowLine(tls_registry.port, rtt=5)
+    try:
+        tarn.environ.update(registries.write_login(tmp_path / "docker", [line.host]))
+        tarn("mount", "--ca", authority.ca, f"docker://{line.host}/{small.name}:t", place)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            files = [(31, i) for i in range(8)] + [(32, i) for i in range(4)]
+            read = pool.map(lambda f: (place / f"d{f[0]}/f{f[1]}").read_bytes(), files)
+            assert list(read) == [content(*f) for f in files]
+        assert (place / "d33/f0").read_bytes() == content(33, 0, 4 << 20)
+        assert line.stats()["connections"] <= 3
+    finally:
+        line.close()
 
 
 @pytest.mark.threads

@@ -13,7 +13,7 @@ import registries
 import registry_help as help_
 from registry_help import blob_requests, content, plain_layer, published, uploads
 
-LARGE = 12 << 20
+LARGE = 10 << 20
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def source(registry, tmp_path_factory):
 @pytest.fixture(scope="module")
 def large(registry, tmp_path_factory):
     """Three layers that take a while, the second one larger than what goes up in one request."""
-    layers = [plain_layer(4, 4, 1 << 20), plain_layer(5, 12, 1 << 20), plain_layer(6, 4, 1 << 20)]
+    layers = [plain_layer(4, 2, 1 << 20), plain_layer(5, 10, 1 << 20), plain_layer(6, 2, 1 << 20)]
     return help_.make_source(tmp_path_factory.mktemp("large"), registry, "publish/large", layers,
                              compression="")
 
@@ -348,7 +348,7 @@ def test_children_before_parents(source, tarn, line, target):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.parametrize("after", [1 << 20, 15 << 20])
+@pytest.mark.parametrize("after", [1 << 20, 9 << 20])
 def test_interrupted(large, tarn, line, registry, target, number, after):
     line.set(mbit=200)
     name = f"docker://{line.host}/{target}:t"
@@ -367,11 +367,15 @@ def test_registry_goes_away(large, source, tarn, line, registry, target):
     tarn("convert", source.at(registry), name)
     before = published(registry, target)
     line.set(down_after=4 << 20)
-    tarn.fails(f"{line.host}/(v2/)?{target}", "convert", "--timeout", "2", large.at(registry), name)
-    assert registry.tags(target)["t"] and published(registry, target) == before
+    new = f"docker://{line.host}/{target}:new"
+    done = tarn.fails(f"{line.host}/v2/{target}", "convert", "--timeout", "1", large.at(registry),
+                      new)
+    assert "--timeout" in done.stderr, "no remedy"
+    tarn.fails(line.host, "convert", "--timeout", "1", large.at(registry), name)
+    assert set(registry.image_tags(target)) == {"t"} and published(registry, target) == before
     line.set(down=0)
-    assert tarn.json("convert", large.at(registry), name)["layers"] == 3
-    tarn("check", "--quick", name)
+    assert tarn.json("convert", large.at(registry), new)["layers"] == 3
+    tarn("check", "--quick", new)
 
 
 def test_short_outage_of_a_push(large, tarn, line, registry, target):
@@ -388,7 +392,7 @@ def test_short_outage_of_a_push(large, tarn, line, registry, target):
 
 
 def test_registry_full(large, tarn, tmp_path):
-    with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "size=24m") as small:
+    with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "size=18m") as small:
         full = registries.Registry(tmp_path / "full", storage=small)
         try:
             name = f"docker://{full.host}/full/image:t"
