@@ -37,6 +37,13 @@ static bool same(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static void swap(char **a, char **b)
+{
+    char *const text = *a;
+    *a = *b;
+    *b = text;
+}
+
 bool tarn_authority_read_again(struct tarn_authority *authority)
 {
     struct tarn_access *own = &authority->own;
@@ -49,9 +56,10 @@ bool tarn_authority_read_again(struct tarn_authority *authority)
         !(same(own->username, fresh.username) && same(own->password, fresh.password) &&
           same(own->identity_token, fresh.identity_token));
     if (changed) {
-        const struct tarn_access old = *own;
-        *own = fresh;
-        fresh = old;
+        // Not the whole: the settings stay.
+        swap(&own->username, &fresh.username);
+        swap(&own->password, &fresh.password);
+        swap(&own->identity_token, &fresh.identity_token);
         free(authority->basic);
         authority->basic = NULL;
         authority->get_only = false;

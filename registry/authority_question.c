@@ -63,9 +63,6 @@ static void finish(struct tarn_token_question *question, int status, const struc
 {
     const struct tarn_authority *authority = question->authority;
     struct tarn_scope_token *token = question->token;
-    // The one that is there still holds: better than none.
-    if (status == -EAGAIN && token->header && tarn_authority_now(authority) < token->expires_at)
-        status = 0;
     tarn_autofree char *header = status == 0 ? strdup(token->header) : NULL;
     struct tarn_err own = { 0 };
     if (err)
