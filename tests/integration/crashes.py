@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kills the programs at random moments. The converter, run again, gives the same image and leaves no
-litter; the daemon, started again, gives the right bytes and fetches nothing twice that it had.
+"""Kills the programs at random moments. The converter, run again, gives the same image and leaves
+no litter; the daemon, started again, gives the right bytes and fetches nothing twice that it had.
 scripts/crash kills many times; test_crashes.py some."""
 import argparse
 import hashlib

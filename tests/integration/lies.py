@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More refused converted images (damages.py has the plain ones): what two parts say of each other, and
-frames that grow. Each a change to a forge.Forge of victim(), and what tarn must say.
+"""More refused converted images (damages.py has the plain ones): what two parts say of each other,
+and frames that grow. Each a change to a forge.Forge of victim(), and what tarn must say.
 
-BOOTSTRAP and MANIFEST: refused by check and mount. METADATA: by check; a mount does not look there and
-reads the right bytes. CHUNKS: by check, and whoever reads the file gets EIO."""
+BOOTSTRAP and MANIFEST: refused by check and mount. METADATA: by check; a mount does not look there
+and reads the right bytes. CHUNKS: by check, and whoever reads the file gets EIO."""
 import json
 import struct
 
@@ -341,7 +341,8 @@ carried("window of 4 TiB", ONE_FRAME)(lambda *_: WINDOW)
 carried("empty archive", r"out of range|archive")(lambda *_: zstd(bytes(1024)))
 carried("member of another name", ARCHIVE)(
     lambda tar, _: zstd(tar.replace(b"tarn/bootstrap", b"tarn/bootstraq", 1)))
-carried("member with another mode", ARCHIVE)(lambda tar, _: zstd(tar[:100] + b"0004777" + tar[107:]))
+carried("member with another mode", ARCHIVE)(
+    lambda tar, _: zstd(tar[:100] + b"0004777" + tar[107:]))
 carried("member that is a link", ARCHIVE)(lambda tar, _: zstd(tar[:156] + b"1" + tar[157:]))
 carried("member larger than the archive", ARCHIVE)(
     lambda tar, _: zstd(tar[:124] + b"77777777777" + tar[135:]))
@@ -374,7 +375,8 @@ def swap(section, old, new):
     return change
 
 
-metadata("hard link with ..", r"target of a lower link is no path", 1, swap(TARGETS, b"d/suf", b"../su"))
+metadata("hard link with ..", r"target of a lower link is no path", 1,
+         swap(TARGETS, b"d/suf", b"../su"))
 metadata("hard link with a leading /", r"no path", 1, swap(TARGETS, b"d/suf", b"/dsuf"))
 metadata("hard link with NUL", r"no path", 1, swap(TARGETS, b"d/suf", b"d/s\0f"))
 metadata("hard link to nothing", r"hard link.*'d/sux'", 1, swap(TARGETS, b"d/suf", b"d/sux"))
@@ -437,9 +439,9 @@ def chunk(title, message, raw, make):
     """Other stored bytes in the place of a chunk's that is raw or not: make(them, its length)."""
     def change(forge):
         parts = forge.sections(forge.bootstrap, b"TARNBOOT")
-        number, location = next(
-            (i, location) for i, (location,) in enumerate(struct.iter_unpack("<Q", parts[LOCATIONS]))
-            if i > 0 and location >> 62 == raw)
+        locations = [location for location, in struct.iter_unpack("<Q", parts[LOCATIONS])]
+        number = next(i for i in range(1, len(locations)) if locations[i] >> 62 == raw)
+        location = locations[number]
         start, end = struct.unpack_from("<QQ", parts[ADDRESSES], 8 * number)
         offset, length = location & (1 << 44) - 1, (location >> 44 & 0x1FFFF) + 1
         made = make(bytes(forge.blobs[0][offset:offset + length]), end - start)

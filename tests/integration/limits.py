@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Large inputs, each in any size: memory must stay as stated and all bytes right, whatever the size.
+"""Large inputs of any size: memory must stay as stated and all bytes right, whatever the size.
 test_limits.py runs small ones, scripts/limits those of docs/robustness.md, with their times."""
 import argparse
 import hashlib

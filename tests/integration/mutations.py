@@ -235,7 +235,7 @@ class Run:
                 raise Wrong("another tree")
             self.counts[row]["right"] += 1
         else:
-            self.refused(done, r"layer|index|tag|manifest|config|digest|JSON|image|media|descriptor")
+            self.refused(done, r"layer|index|tag|manifest|config|digest|JSON|image|media|descrip")
             if self.tarn.run("digest", f"oci:{out}:t").code == 0:
                 raise Wrong("an image was left behind")
             self.counts[row]["refused"] += 1

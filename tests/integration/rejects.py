@@ -304,8 +304,8 @@ pax_member(r"layer 1: .*sparse", "sparse map whose offsets overflow",
             (b"GNU.sparse.map", b"18446744073709551615,5000")], data=b"x" * 5000)
 raw(r"layer 1: .*\.\.", ".. in a GNU long name", header(b"long", b"L", 512),
     pad(b"../" * 100 + b"x"), header(b"short"))
-raw(r"layer 1: .*\.\.", ".. in a GNU long link", header(b"long", b"K", 512), pad(b"../" * 100 + b"x"),
-    header(b"short", b"1"))
+raw(r"layer 1: .*\.\.", ".. in a GNU long link", header(b"long", b"K", 512),
+    pad(b"../" * 100 + b"x"), header(b"short", b"1"))
 raw(r"layer 1: .*truncated|layer 1: .*size", "size of 7 TiB", header(b"big", size=7 << 40))
 
 

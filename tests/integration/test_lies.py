@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hostile converted images (lies.py): check and mount refuse them by name, or a mount reads only what is
-right."""
+"""Hostile converted images (lies.py): check and mount refuse them by name, or a mount reads only
+what is right."""
 import struct
 
 import environment
@@ -44,6 +44,8 @@ def test_image_is_refused(victim, daemon, tmp_path, place, kind, title):
     daemon.fails(message, "check", name, timeout=60)
     daemon.fails(message, "mount", name, place, timeout=60)
     assert not place.is_mount()
+    if kind == "BOOTSTRAP":
+        daemon.fails(message, "ls", "-R", name, timeout=60)
 
 
 @pytest.mark.parametrize("title", lies.METADATA)

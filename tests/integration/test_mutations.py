@@ -6,7 +6,7 @@ import mutations
 def test_mutations(tmp_path):
     run = mutations.Run(tmp_path, 20)
     try:
-        run.run(150)
+        run.run(100)
     finally:
         run.close()
     for row in mutations.ROWS:
