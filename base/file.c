@@ -77,9 +77,13 @@ int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset)
 int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *buf,
                    struct tarn_err *err)
 {
-    tarn_autoclose int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    struct stat st;
+    // Non-blocking for a fifo, which would wait for a writer.
+    tarn_autoclose int fd = openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0)
         return tarn_fail_errno(err, -errno, "cannot open %s", path);
+    if (!S_ISREG(st.st_mode))
+        return tarn_fail(err, -EINVAL, "%s is not a regular file", path);
     const size_t start = buf->length;
     for (;;) {
         if (tarn_buf_reserve(buf, 65536) < 0)

@@ -15,7 +15,8 @@ int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset) tarn_mus
 int tarn_write_full(int fd, const void *data, size_t length) tarn_must_check;
 int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset) tarn_must_check;
 
-// Appends the whole file to buf; -EFBIG above limit bytes. dirfd may be AT_FDCWD.
+// Appends the whole regular file to buf (-EINVAL for another kind); -EFBIG above limit bytes. dirfd may
+// be AT_FDCWD. Does not wait for a writer.
 int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *buf,
                    struct tarn_err *err) tarn_must_check;
 

@@ -31,17 +31,18 @@ import os, subprocess, sys
 running = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 _, status, usage = os.wait4(running.pid, 0)
 running.returncode = os.waitstatus_to_exitcode(status)
-print(usage.ru_maxrss)
+print(usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
 sys.exit(running.returncode)
 """
 
 
-def peak_memory(tarn, *arguments):
-    """Bytes of resident memory at most, in a run that must succeed."""
+def usage(tarn, *arguments):
+    """(bytes of resident memory at most, seconds of CPU) of a run that must succeed."""
     words = ["/usr/bin/python3", "-c", MEASURE, str(tarn.program), *map(str, arguments)]
     done = subprocess.run(words, env=tarn.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout) * 1024
+    memory, seconds = done.stdout.split()
+    return int(memory) * 1024, float(seconds)
 
 
 def sanitized():
@@ -73,8 +74,9 @@ class Table:
         assert sanitized() or used < limit, f"{name}: {used >> 20} MiB, limit {limit >> 20}"
 
     def convert(self, tarn, source, destination, entries):
-        used = self.timed("convert", peak_memory, tarn, "convert", "--quiet", source, destination)
-        self.memory("converter's memory", used, CONVERTER_MEMORY + entries * PER_ENTRY)
+        used, cpu = self.timed("convert", usage, tarn, "convert", "--quiet", source, destination)
+        self.values["of CPU"] = f"{cpu:.2f} s"
+        self.memory("converter", used, CONVERTER_MEMORY + entries * PER_ENTRY)
 
     def __str__(self):
         return ", ".join(f"{name} {value}" for name, value in self.values.items())
@@ -101,7 +103,7 @@ def entries(tarn, top, count, in_directory=1000):
     assert table.timed("walk", walk) == count
     last = place / f"d{(count - 1) // in_directory:04d}" / f"name-of-a-file-{count - 1:07d}"
     assert last.stat().st_mtime == count - 1
-    table.memory("tarnd's memory", daemon_memory(tarn), DAEMON_MEMORY)
+    table.memory("tarnd", daemon_memory(tarn), DAEMON_MEMORY)
     tarn("umount", place)
     place.rmdir()
     return table
@@ -134,7 +136,7 @@ def large_file(tarn, top, size, step=1 << 30, data_length=64 * MIB):
 
     assert (place / "large").stat().st_size == size
     assert table.timed("read and SHA-256", trees.hash_file, place / "large") == want
-    table.memory("tarnd's memory", daemon_memory(tarn), 2 * DAEMON_MEMORY)
+    table.memory("tarnd", daemon_memory(tarn), 2 * DAEMON_MEMORY)
     tarn("umount", place)
     place.rmdir()
     return table
@@ -159,7 +161,7 @@ def layers(tarn, top, count):
     assert os.listdir(place / "own") == [f"{count - 1:03d}"]
     assert (place / "own" / f"{count - 1:03d}").read_bytes() == noise(100000, count - 1)
     assert (place / "changed").read_bytes() == b"by layer %d" % (count - 1)
-    table.memory("tarnd's memory", daemon_memory(tarn), DAEMON_MEMORY)
+    table.memory("tarnd", daemon_memory(tarn), DAEMON_MEMORY)
     tarn("umount", place)
     place.rmdir()
     return table
@@ -185,7 +187,7 @@ def mounts(tarn, top, count, image_count):
         assert (place / "d" / "f1").read_bytes() == noise(50001, seed)
     listed = [mount["image"] for mount in tarn.json("ps")["mounts"]]
     assert len(listed) == count and set(listed) == set(names)
-    table.memory("tarnd's memory", daemon_memory(tarn), DAEMON_MEMORY + count * PER_MOUNT)
+    table.memory("tarnd", daemon_memory(tarn), DAEMON_MEMORY + count * PER_MOUNT)
 
     def umount():
         for place in places:
