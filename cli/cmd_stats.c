@@ -22,6 +22,8 @@ static const struct line lines[] = {
     { "read_errors", "read requests that failed" },
     { "ranges", "range reads from repositories" },
     { "fetched_bytes", "bytes that these brought" },
+    { "mount_requests", "requests for manifests and bootstraps" },
+    { "mount_bytes", "bytes that these brought" },
     { "decoded_chunks", "chunks decoded" },
     { "copied_chunks", "chunks copied from elsewhere in the store" },
     { "checked_chunks", "stored chunks found right at first use" },
@@ -49,9 +51,12 @@ int tarn_cmd_stats(int argc, char **argv)
     json_array_foreach(json_object_get(report, "mounts"), i, mount)
     {
         const char *directory = tarn_json_string(mount, "directory");
-        printf("%14" PRIu64 "  bytes in %" PRIu64 " reads of %s\n",
+        printf("%14" PRIu64 "  bytes in %" PRIu64 " reads of %s (%" PRIu64 " fetched by %" PRIu64
+               " requests)\n",
                tarn_json_u64(mount, "read_bytes", 0), tarn_json_u64(mount, "reads", 0),
-               directory ? directory : "");
+               directory ? directory : "",
+               tarn_json_u64(mount, "fetched_bytes", 0) + tarn_json_u64(mount, "mount_bytes", 0),
+               tarn_json_u64(mount, "ranges", 0) + tarn_json_u64(mount, "mount_requests", 0));
     }
     json_decref(report);
     return tarn_cli_finish(TARN_EXIT_OK);

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/log.h"
 
 // The file "table": this header, then addresses, locations, digests as in the format's section 7.
 // Of a reference only bit 63 of the location is kept.
@@ -124,22 +125,8 @@ static bool rows_whole(const struct tarn_rows *rows)
            tarn_rows_address(rows, rows->count - 1) == rows->data_length;
 }
 
-static int map_table(struct tarn_data_file *file, struct tarn_err *err)
+static int parse_table(struct tarn_data_file *file, struct tarn_err *err)
 {
-    tarn_autoclose int fd = openat(file->directory, "table", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return tarn_fail_errno(err, errno == ENOENT ? -EUCLEAN : -errno,
-                               "store: cannot open blobs/%s/table", file->name);
-    if (st.st_size < HEADER_SIZE ||
-        (uint64_t)st.st_size > HEADER_SIZE + (uint64_t)UINT32_MAX * ROW_SIZE)
-        return tarn_fail(err, -EUCLEAN, "store: blobs/%s/table has a wrong size", file->name);
-    file->table_length = (size_t)st.st_size;
-    file->table = mmap(NULL, file->table_length, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (file->table == MAP_FAILED) {
-        file->table = NULL;
-        return tarn_fail_errno(err, -errno, "store: cannot map blobs/%s/table", file->name);
-    }
     const uint8_t *p = file->table;
     struct tarn_rows *rows = &file->rows;
     rows->count = tarn_get_le32(p + OFFSET_COUNT);
@@ -160,26 +147,55 @@ static int map_table(struct tarn_data_file *file, struct tarn_err *err)
     return 0;
 }
 
-// The blocks are allocated first, so that a full disk cannot kill the process by SIGBUS.
-static int map_written(struct tarn_data_file *file, struct tarn_err *err)
+static int map_table(struct tarn_data_file *file, struct tarn_err *err)
 {
-    tarn_autoclose int fd =
-        openat(file->directory, "written", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && posix_fallocate(fd, 0, (off_t)file->written_length) == 0) {
-        void *map = mmap(NULL, file->written_length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (map != MAP_FAILED) {
-            file->written_map = map;
-            file->written = map;
-            return 0;
-        }
+    tarn_autoclose int fd = openat(file->directory, "table", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return tarn_fail_errno(err, errno == ENOENT ? -EUCLEAN : -errno,
+                               "store: cannot open blobs/%s/table", file->name);
+    if (st.st_size < HEADER_SIZE ||
+        (uint64_t)st.st_size > HEADER_SIZE + (uint64_t)UINT32_MAX * ROW_SIZE)
+        return tarn_fail(err, -EUCLEAN, "store: blobs/%s/table has a wrong size", file->name);
+    file->table_length = (size_t)st.st_size;
+    file->table = mmap(NULL, file->table_length, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (file->table == MAP_FAILED) {
+        file->table = NULL;
+        return tarn_fail_errno(err, -errno, "store: cannot map blobs/%s/table", file->name);
     }
+    return parse_table(file, err);
+}
+
+static int map_bits(struct tarn_data_file *file, int fd, struct tarn_err *err)
+{
     void *map = mmap(NULL, file->written_length, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                     fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return tarn_fail(err, -ENOMEM, "out of memory opening blobs/%s", file->name);
     file->written_map = map;
     file->written = map;
     return 0;
+}
+
+// The blocks are allocated first, so that a full disk cannot kill the process by SIGBUS.
+static int map_written(struct tarn_data_file *file, struct tarn_err *err)
+{
+    tarn_autoclose int fd =
+        openat(file->directory, "written", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && posix_fallocate(fd, 0, (off_t)file->written_length) == 0 &&
+        map_bits(file, fd, NULL) == 0)
+        return 0;
+    return map_bits(file, -1, err);
+}
+
+static int make_bits(struct tarn_data_file *file, struct tarn_err *err)
+{
+    const size_t words = (size_t)file->rows.count / 64 + 1;
+    file->written_length = words * sizeof *file->written;
+    file->verified_words = calloc(words, sizeof *file->verified);
+    file->verified = file->verified_words;
+    return file->verified ? 0
+                          : tarn_fail(err, -ENOMEM, "out of memory opening blobs/%s", file->name);
 }
 
 static int open_in(struct tarn_data_file *file, int blobs, const char *name, struct tarn_err *err)
@@ -192,15 +208,9 @@ static int open_in(struct tarn_data_file *file, int blobs, const char *name, str
     if (file->directory < 0)
         return tarn_fail_errno(err, -errno, "store: cannot open blobs/%s", name);
     int ret = map_table(file, err);
-    if (ret < 0)
-        return ret;
-    const size_t words = (size_t)file->rows.count / 64 + 1;
-    file->written_length = words * sizeof *file->written;
-    file->verified_words = calloc(words, sizeof *file->verified);
-    file->verified = file->verified_words;
-    if (!file->verified)
-        return tarn_fail(err, -ENOMEM, "out of memory opening blobs/%s", name);
-    return map_written(file, err);
+    if (ret == 0)
+        ret = make_bits(file, err);
+    return ret == 0 ? map_written(file, err) : ret;
 }
 
 int tarn_data_file_open(int blobs, const char *name, struct tarn_data_file **file,
@@ -219,29 +229,76 @@ int tarn_data_file_open(int blobs, const char *name, struct tarn_data_file **fil
     return 0;
 }
 
-int tarn_data_file_create(int blobs, const char *name, const struct tarn_rows *rows,
-                          struct tarn_data_file **file, struct tarn_err *err)
+// On disk; table is what the file "table" shall hold.
+static int make_directory(int blobs, const char *name, const struct tarn_buf *table,
+                          struct tarn_err *err)
 {
-    if (!rows_sound(rows))
-        return tarn_fail(err, -EUCLEAN, "the chunk table of a blob is damaged");
     int ret = tarn_remove_tree(blobs, name, err);
     if (ret < 0)
         return ret;
     if (mkdirat(blobs, name, 0700) < 0)
         return tarn_fail_errno(err, -errno, "store: cannot make blobs/%s", name);
-    tarn_cleanup(tarn_buf_release) struct tarn_buf table = { 0 };
-    ret = build_table(rows, &table);
-    if (ret < 0)
-        return tarn_fail(err, ret, "out of memory making blobs/%s", name);
     tarn_autoclose int directory = openat(blobs, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return tarn_fail_errno(err, -errno, "store: cannot open blobs/%s", name);
     // Not synced, which is most of a mount's time: a table that a crash made worse is found by its
     // checksum, and removed with its data.
-    ret = tarn_file_replace_unsynced(directory, "table", table.data, table.length, err);
+    ret = tarn_file_replace_unsynced(directory, "table", table->data, table->length, err);
+    return ret < 0 ? tarn_wrap(err, ret, "store: blobs/%s", name) : 0;
+}
+
+// Without a directory: no chunk can be written, so each is fetched whenever it is read.
+static int open_in_memory(const char *name, const struct tarn_buf *table,
+                          struct tarn_data_file *file, struct tarn_err *err)
+{
+    file->fd = -1;
+    file->directory = -1;
+    file->unwritable = true;
+    file->name = strdup(name);
+    void *map =
+        mmap(NULL, table->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map != MAP_FAILED) {
+        file->table = memcpy(map, table->data, table->length);
+        file->table_length = table->length;
+    }
+    if (!file->table || !file->name)
+        return tarn_fail(err, -ENOMEM, "out of memory opening blobs/%s", name);
+    int ret = parse_table(file, err);
+    if (ret == 0)
+        ret = make_bits(file, err);
+    return ret == 0 ? map_bits(file, -1, err) : ret;
+}
+
+int tarn_data_file_create(int blobs, const char *name, const struct tarn_rows *rows,
+                          struct tarn_data_file **file, struct tarn_err *err)
+{
+    if (!rows_sound(rows))
+        return tarn_fail(err, -EUCLEAN, "the chunk table of a blob is damaged");
+    tarn_cleanup(tarn_buf_release) struct tarn_buf table = { 0 };
+    int ret = build_table(rows, &table);
     if (ret < 0)
-        return tarn_wrap(err, ret, "store: blobs/%s", name);
-    return tarn_data_file_open(blobs, name, file, err);
+        return tarn_fail(err, ret, "out of memory making blobs/%s", name);
+    struct tarn_err fault;
+    ret = make_directory(blobs, name, &table, &fault);
+    if (ret == 0)
+        return tarn_data_file_open(blobs, name, file, err);
+    if (!tarn_disk_full(ret)) {
+        if (err)
+            *err = fault;
+        return ret;
+    }
+    tarn_log(TARN_LOG_WARNING, "%s; reading on without storing", fault.text);
+    if (tarn_remove_tree(blobs, name, &fault) < 0)
+        tarn_log(TARN_LOG_WARNING, "%s", fault.text);
+    struct tarn_data_file *opened = calloc(1, sizeof *opened);
+    if (!opened)
+        return tarn_fail(err, -ENOMEM, "out of memory opening blobs/%s", name);
+    ret = open_in_memory(name, &table, opened, err);
+    if (ret < 0)
+        tarn_data_file_free(opened);
+    else
+        *file = opened;
+    return ret;
 }
 
 void tarn_data_file_free(struct tarn_data_file *file)
@@ -267,6 +324,8 @@ static int data_fd(struct tarn_data_file *file)
     int fd = atomic_load_explicit(&file->fd, memory_order_acquire);
     if (fd >= 0)
         return fd;
+    if (file->directory < 0)
+        return -ENOSPC;
     fd = openat(file->directory, "data", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;

@@ -41,7 +41,7 @@ struct tarn_data_file {
     _Atomic bool unwritable; // the last chunk could not be written
 
     // private
-    int directory;
+    int directory;  // -1: there is none
     _Atomic int fd; // -1 until first used
     void *table;
     size_t table_length;
@@ -55,7 +55,8 @@ struct tarn_data_file {
 // Opens the directory. -ENOENT if there is none; -EUCLEAN if its table is damaged.
 int tarn_data_file_open(int blobs, const char *name, struct tarn_data_file **file,
                         struct tarn_err *err) tarn_must_check;
-// Makes the directory (replacing a damaged one) and opens it.
+// Makes the directory (replacing a damaged one) and opens it. On a full disk the file lives in memory
+// only, without data: no chunk can be written to it.
 int tarn_data_file_create(int blobs, const char *name, const struct tarn_rows *rows,
                           struct tarn_data_file **file, struct tarn_err *err) tarn_must_check;
 void tarn_data_file_free(struct tarn_data_file *file);

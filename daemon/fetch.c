@@ -80,11 +80,13 @@ static bool equal_key(const void *key, const void *value)
 }
 
 // The run in work that holds the row, or a new one. NULL when out of memory.
-static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch, struct tarn_node_image *image,
-                                      uint32_t blob, uint32_t row)
+static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch,
+                                      const struct tarn_fetch_target *target)
 {
+    struct tarn_node_image *image = target->image;
+    const uint32_t blob = target->blob;
     const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_run_rows rows = tarn_node_image_run(image, blob, row);
+    const struct tarn_run_rows rows = tarn_node_image_run(image, blob, target->row);
     const struct run_key key = {
         image->files[blob],
         rows.first - tarn_tables_blob(tables, blob).first_row,
@@ -102,6 +104,7 @@ static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch, struct tarn_node
     run->fetch = fetch;
     run->image = image;
     tarn_node_image_ref(image);
+    run->share = tarn_share_ref(target->share);
     run->blob = blob;
     run->file = image->files[blob];
     run->rows = rows;
@@ -142,6 +145,7 @@ void tarn_run_release(struct tarn_fetch_run *run)
     }
     unlist(run);
     fetch->run_count--;
+    tarn_share_unref(run->share);
     tarn_node_image_unref(run->image);
     free(run);
 }
@@ -184,7 +188,7 @@ static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
             tarn_tables_blob(&image->bootstrap.tables, b).first_row + run->file_row + index;
         waiter->retried = true;
         unlist(run);
-        const struct tarn_fetch_target target = { image, b, row, false };
+        const struct tarn_fetch_target target = { image, run->share, b, row, false };
         if (!tarn_fetch_want(run->fetch, &target, waiter))
             return true;
         waiter->wake(waiter, 0, NULL);
@@ -310,6 +314,7 @@ static bool want_target(struct tarn_fetch_run *run, uint32_t index,
     const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
     const struct tarn_fetch_target target = {
         .image = run->image,
+        .share = run->share,
         .blob = location.blob,
         .row = tarn_tables_find(tables, &blob, location.address),
         .background = !run->items[index].demanded,
@@ -383,7 +388,7 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *t
         return true;
     if (waiter)
         waiter->image = image;
-    struct tarn_fetch_run *run = get_run(fetch, image, blob, row);
+    struct tarn_fetch_run *run = get_run(fetch, target);
     if (!run) {
         if (waiter) {
             waiter->next = fetch->failed;

@@ -47,6 +47,7 @@ struct tarn_fetch_waiter {
 
 struct tarn_fetch_target {
     struct tarn_node_image *image;
+    struct tarn_share *share; // whose want it is; NULL: nobody's
     uint32_t blob;
     uint32_t row;
     bool background; // nobody waits for it: what others wait for goes first

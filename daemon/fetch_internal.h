@@ -65,6 +65,7 @@ enum tarn_row_result {
 struct tarn_fetch_run {
     struct tarn_fetch *fetch;
     struct tarn_node_image *image; // a reference is held
+    struct tarn_share *share;      // a reference is held, or NULL: who wanted it first
     uint32_t blob;
     struct tarn_data_file *file;
     struct tarn_run_rows rows;
@@ -100,6 +101,7 @@ struct tarn_fetch_range {
     struct tarn_fetch_place *place; // counts it as user
     bool background;                // no reader waits for it
     struct tarn_node_image *image;  // a reference is held
+    struct tarn_share *share;       // the same, or NULL
     uint32_t blob;
     uint64_t offset; // in the blob
     uint64_t length;

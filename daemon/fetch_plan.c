@@ -11,7 +11,7 @@ enum {
     WHOLE_FILE = 2560 << 10,
     SMALL_REGION = 8 << 20, // small files whose misses count together
     SMALL_FIRST = 128 << 10,
-    SMALL_MOST = 1 << 20,
+    SMALL_MOST = 512 << 10,
     SMALL_SLACK = 128 << 10,
     LARGE_OPEN = 512 << 10, // from the start of a large file
     LARGE_FIRST = 192 << 10,
@@ -60,15 +60,20 @@ size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_
     return n;
 }
 
-// Misses with this key, this one included.
-static uint32_t count_miss(struct tarn_ahead *ahead, uint64_t key)
+// Misses with this key, this one included; one far from all others takes one away instead.
+static uint32_t count_miss(struct tarn_ahead *ahead, uint64_t key, bool lonely)
 {
     const uint64_t mixed = key * UINT64_C(0x9e3779b97f4a7c15);
     const size_t i = mixed >> 32 & (TARN_AHEAD_ENTRIES - 1);
     if (ahead->items[i].key != key)
         ahead->items[i].misses = 0;
     ahead->items[i].key = key;
-    return ++ahead->items[i].misses;
+    uint32_t *misses = &ahead->items[i].misses;
+    if (!lonely || *misses == 0)
+        ++*misses;
+    else if (*misses > 1)
+        --*misses;
+    return *misses;
 }
 
 static uint64_t window(uint32_t misses, uint64_t first, uint64_t most)
@@ -92,7 +97,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static struct tarn_span small_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
 {
     const uint64_t region = miss->file / SMALL_REGION * SMALL_REGION;
-    const uint32_t misses = count_miss(ahead, key_of(miss, region, 1));
+    const uint32_t misses = count_miss(ahead, key_of(miss, region, 1), false);
     return (struct tarn_span){
         .from = miss->file,
         .to = miss->file + miss->size + window(misses, SMALL_FIRST, SMALL_MOST),
@@ -105,7 +110,7 @@ static struct tarn_span small_file(struct tarn_ahead *ahead, const struct tarn_m
 static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
 {
     const uint64_t end = miss->file + miss->size;
-    const uint32_t misses = count_miss(ahead, key_of(miss, miss->file, 2));
+    const uint32_t misses = count_miss(ahead, key_of(miss, miss->file, 2), miss->lonely);
     struct tarn_span span = {
         .from = miss->address,
         .to = miss->address + miss->length,

@@ -51,6 +51,8 @@ struct tarn_ahead {
     } items[TARN_AHEAD_ENTRIES];
 };
 
+enum { TARN_AHEAD_NEAR = 2 << 20 };
+
 // A read that found nothing under way: a place in a blob's data space, and the file around it.
 struct tarn_miss {
     uint32_t blob;
@@ -58,6 +60,7 @@ struct tarn_miss {
     uint64_t length;
     uint64_t file; // where the file's data starts
     uint64_t size; // of the file's data
+    bool lonely;   // nothing of the file is there or comes within TARN_AHEAD_NEAR bytes
 };
 
 // What to bring for it: [from, to) of the data space; and as much as slack more at both sides where

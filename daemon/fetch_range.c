@@ -25,6 +25,7 @@ static void end_range(struct tarn_fetch_range *range)
 {
     for (size_t i = 0; i < range->count; i++)
         tarn_run_release(range->items[i].entry.run);
+    tarn_share_unref(range->share);
     tarn_node_image_unref(range->image);
     free(range);
 }
@@ -53,6 +54,8 @@ static int received(void *context, const void *bytes, size_t length)
     const uint64_t end = start + length;
     range->received += length;
     tarn_count(&range->image->counters.fetched_bytes, length);
+    if (range->share)
+        tarn_count(&range->share->fetched_bytes, length);
     tarn_count(&fetch->options.total->fetched_bytes, length);
     while (range->current < range->count) {
         const struct tarn_plan_item place = range->items[range->current].place;
@@ -144,6 +147,8 @@ void tarn_range_start(struct tarn_fetch_range *range)
         return;
     }
     tarn_count(&range->image->counters.ranges, 1);
+    if (range->share)
+        tarn_count(&range->share->ranges, 1);
     tarn_count(&fetch->options.total->ranges, 1);
 }
 
@@ -176,6 +181,7 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     range->fetch = fetch;
     range->image = first->image;
     tarn_node_image_ref(range->image);
+    range->share = tarn_share_ref(first->share);
     range->blob = first->blob;
     range->offset = queued[0].place.offset;
     range->length = queued[n - 1].place.offset + queued[n - 1].place.length - range->offset;

@@ -133,8 +133,8 @@ static int fill(const struct tarn_read_source *source, uint64_t from, uint64_t t
 
 static void count_read(struct tarn_server *server, struct tarn_slot *slot, size_t size)
 {
-    tarn_count(&slot->reads, 1);
-    tarn_count(&slot->read_bytes, size);
+    tarn_count(&slot->share->reads, 1);
+    tarn_count(&slot->share->read_bytes, size);
     tarn_count(&slot->image->counters.reads, 1);
     tarn_count(&slot->image->counters.read_bytes, size);
     tarn_count(&server->options.total->reads, 1);
@@ -342,33 +342,69 @@ static void close_gaps(const struct tarn_fetch *fetch, struct tarn_node_image *i
         span->from = span->low;
 }
 
-// Brings what will probably be read next.
-static void want_ahead(struct tarn_pending_read *read, const struct tarn_read_source *source,
-                       const struct piece *piece, uint64_t offset)
+// Whether nothing near the miss, inside its file, is there or comes.
+static bool lonely(const struct tarn_fetch *fetch, struct tarn_node_image *image,
+                   const struct tarn_miss *miss)
+{
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, miss->blob);
+    const uint64_t from = miss->address - tarn_min_u64(miss->address - miss->file, TARN_AHEAD_NEAR);
+    const uint64_t to = tarn_min_u64(miss->address + miss->length + TARN_AHEAD_NEAR,
+                                     tarn_min_u64(miss->file + miss->size, blob.data_length));
+    const uint32_t limit = blob.first_row + blob.row_count - 1;
+    uint32_t row = tarn_tables_find(tables, &blob, from);
+    for (; row < limit && tarn_tables_address(tables, row) < to; row++)
+        if (tarn_fetch_knows(fetch, image, miss->blob, row))
+            return false;
+    return true;
+}
+
+// What to bring for a piece of a read, at the offset in its file, beside its own chunks: what will
+// probably be read next. Nothing if its chunks are on their way, or if nothing would be kept.
+static struct tarn_span plan_ahead(const struct tarn_pending_read *read,
+                                   const struct tarn_read_source *source, const struct piece *piece,
+                                   uint64_t offset)
+{
+    struct tarn_node_image *image = read->slot->image;
+    const struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
+    const uint32_t limit = blob.first_row + blob.row_count - 1;
+    const uint64_t end = piece->address + piece->length;
+    const bool unwritable = atomic_load_explicit(&piece->file->unwritable, memory_order_relaxed);
+    bool news = false;
+    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
+    for (; row < limit && tarn_tables_address(tables, row) < end; row++)
+        news |= !tarn_fetch_knows(fetch, image, piece->blob, row);
+    if (!news || unwritable)
+        return (struct tarn_span){ 0 };
+    struct tarn_miss miss = {
+        .blob = piece->blob,
+        .address = piece->address,
+        .length = piece->length,
+        .file = piece->address - tarn_min_u64(offset, piece->address),
+        .size = source_size(source),
+    };
+    miss.lonely = lonely(fetch, image, &miss);
+    struct tarn_span span = tarn_ahead_note(&image->ahead, &miss);
+    if (span.slack > 0)
+        close_gaps(fetch, image, piece->blob, &span);
+    return span;
+}
+
+static void want_ahead(const struct tarn_pending_read *read, uint32_t index,
+                       const struct tarn_span *span)
 {
     struct tarn_node_image *image = read->slot->image;
     struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
     const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    const uint64_t before = tarn_min_u64(offset, piece->address);
-    const struct tarn_miss miss = {
-        .blob = piece->blob,
-        .address = piece->address,
-        .length = piece->length,
-        .file = piece->address - before,
-        .size = source_size(source),
-    };
-    struct tarn_span span = tarn_ahead_note(&image->ahead, &miss);
-    if (atomic_load_explicit(&piece->file->unwritable, memory_order_relaxed))
-        return; // nothing would be kept
-    if (span.slack > 0)
-        close_gaps(fetch, image, piece->blob, &span);
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
     const uint32_t limit = blob.first_row + blob.row_count - 1;
-    uint32_t row = tarn_tables_find(tables, &blob, span.from);
-    for (; row < limit && tarn_tables_address(tables, row) < span.to; row++) {
-        const struct tarn_fetch_target target = { image, piece->blob, row, true };
+    uint32_t row = span->to > 0 ? tarn_tables_find(tables, &blob, span->from) : limit;
+    for (; row < limit && tarn_tables_address(tables, row) < span->to; row++) {
+        const struct tarn_fetch_target target = { image, read->slot->share, index, row, true };
         if (tarn_tables_location(tables, row).kind != TARN_LOCATION_GAP &&
-            !tarn_fetch_knows(fetch, image, piece->blob, row))
+            !tarn_fetch_knows(fetch, image, index, row))
             (void)tarn_fetch_want(fetch, &target, NULL);
     }
 }
@@ -383,22 +419,23 @@ static int want_piece(struct tarn_pending_read *read, const struct tarn_read_sou
     struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
+    struct tarn_span ahead = { 0 };
+    if (!read->started)
+        ahead = plan_ahead(read, source, piece, offset);
     uint32_t row = tarn_tables_find(tables, &blob, piece->address);
     const uint64_t end = piece->address + piece->length;
     const uint32_t limit = blob.first_row + blob.row_count - 1;
-    bool news = false;
     for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
         if (!read->listed)
             read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
-        const struct tarn_fetch_target target = { image, piece->blob, row, false };
-        news |= !tarn_fetch_knows(fetch, image, piece->blob, row);
+        const struct tarn_fetch_target target = { image, read->slot->share, piece->blob, row,
+                                                  false };
         if (!tarn_fetch_want(fetch, &target, read->listed ? NULL : &read->waiter))
             list(read);
     }
     if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
         return read->listed ? 1 : -EUCLEAN; // no chunk has these bytes
-    if (news && !read->started)
-        want_ahead(read, source, piece, offset);
+    want_ahead(read, piece->blob, &ahead);
     return read->listed;
 }
 

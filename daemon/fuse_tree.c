@@ -452,10 +452,11 @@ static void set_if(struct fuse_conn_info *info, unsigned capability)
 static void init(void *userdata, struct fuse_conn_info *info)
 {
     (void)userdata;
+    // Without ASYNC_DIO, whose readers cannot be killed while they wait.
     // Without EXPORT_SUPPORT, so that a file handle from inside one image finds nothing of another.
-    info->want &=
-        ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
-                    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_EXPORT_SUPPORT);
+    info->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS_AUTO |
+                              FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                              FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_ASYNC_DIO);
     set_if(info, FUSE_CAP_ASYNC_READ);
     set_if(info, FUSE_CAP_PARALLEL_DIROPS);
     set_if(info, FUSE_CAP_READDIRPLUS);

@@ -34,6 +34,8 @@ struct opening {
     struct tarn_transfer *transfer;
     struct tarn_buf buf; // the document or layer that is being read
     uint64_t limit;      // of buf
+    unsigned requests;   // all that were made
+    uint64_t bytes;      // that these brought
     uint64_t size;       // what the descriptor of the document or blob being read says
     struct tarn_manifest manifest;
     bool known; // narrow is
@@ -99,7 +101,12 @@ static void free_opening(struct opening *opening)
 static void finish(struct opening *opening, int status, const struct tarn_err *err)
 {
     struct tarn_err told = { .code = status };
-    struct tarn_opened opened = { .image = opening->image, .narrow = opening->narrow };
+    const struct tarn_opened opened = {
+        .image = opening->image,
+        .requests = opening->requests,
+        .bytes = opening->bytes,
+        .narrow = opening->narrow,
+    };
     if (status < 0) {
         told = err && err->text[0] ? *err : told;
         if (!told.text[0])
@@ -147,6 +154,7 @@ static int received(void *context, const void *bytes, size_t length)
     struct opening *opening = context;
     if (length > opening->limit - opening->buf.length)
         return -EFBIG;
+    opening->bytes += length;
     return tarn_buf_append(&opening->buf, bytes, length);
 }
 
@@ -155,6 +163,7 @@ static int start_read(struct opening *opening, enum tarn_read_kind kind,
                       void (*done)(void *context, int status, const struct tarn_err *err))
 {
     opening->buf.length = 0;
+    opening->requests++;
     // That of a manifest comes from an index, and is compared when all is here.
     opening->limit = kind == TARN_READ_MANIFEST ? TARN_MANIFEST_LIMIT : descriptor->size;
     opening->size = descriptor->size;
@@ -211,12 +220,9 @@ static void store_and_open(uv_work_t *work)
     opening->missing = false;
     int ret = tarn_bootstrap_layer_read(opening->buf.data, opening->buf.length, &rules, &bootstrap,
                                         &opening->err);
-    if (ret == 0)
-        ret = tarn_store_save_bootstrap(store, &rules.digest, bootstrap.data, bootstrap.length,
-                                        &opening->err);
     struct tarn_store_bytes bytes;
     if (ret == 0)
-        ret = tarn_store_load_bootstrap(store, &rules.digest, &bytes, &opening->err);
+        ret = tarn_store_save_bootstrap(store, &rules.digest, &bootstrap, &bytes, &opening->err);
     if (ret == 0)
         ret = open_image(opening, bytes);
     opening->status = ret;
@@ -363,6 +369,8 @@ static void resolved(void *context, int status, struct tarn_image_list *list,
         finish(opening, status, err);
         return;
     }
+    opening->requests += list->requests;
+    opening->bytes += list->bytes;
     struct tarn_err fault = { 0 };
     const struct tarn_descriptor *manifest = &list->images[0].tarn;
     int ret = 0;

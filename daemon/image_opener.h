@@ -24,6 +24,8 @@ bool tarn_opener_busy(const struct tarn_opener *opener);
 
 struct tarn_opened {
     struct tarn_node_image *image; // with a reference, for the callee
+    unsigned requests;             // what finding and reading its documents took
+    uint64_t bytes;
     bool narrow; // for a 32-bit architecture whose programs may need small inode numbers
 };
 // Once, later, from the loop. opened is NULL with an error, which names the image.

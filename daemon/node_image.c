@@ -92,7 +92,7 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
     if (!opened)
         return tarn_fail(err, -ENOMEM, "out of memory");
     opened->references = 1;
-    opened->timeout = TARN_ACCESS_TIMEOUT;
+    opened->timeout = source->access->timeout ? source->access->timeout : TARN_ACCESS_TIMEOUT;
     opened->bytes = source->bytes;
     source->bytes = (struct tarn_store_bytes){ 0 };
     opened->digest = source->manifest->bootstrap_digest;

@@ -76,11 +76,15 @@ struct tarn_slot *tarn_slots_add(struct tarn_slots *slots, struct tarn_node_imag
 {
     struct tarn_slot *slot = calloc(1, sizeof *slot);
     char *copy = strdup(directory);
-    if (!slot || !copy) {
+    struct tarn_share *share = calloc(1, sizeof *share);
+    if (!slot || !copy || !share) {
         free(slot);
         free(copy);
+        free(share);
         return NULL;
     }
+    share->references = 1;
+    slot->share = share;
     slot->slots = slots;
     slot->directory = copy;
     slot->ino32 = ino32;
@@ -98,6 +102,7 @@ struct tarn_slot *tarn_slots_add(struct tarn_slots *slots, struct tarn_node_imag
     pthread_rwlock_unlock(&slots->lock);
     if (ret < 0) {
         free(copy);
+        free(share);
         free(slot);
         return NULL;
     }
@@ -121,6 +126,7 @@ static void free_slot(struct tarn_post *post)
     struct tarn_slot *slot = (struct tarn_slot *)((char *)post - offsetof(struct tarn_slot, ended));
     struct tarn_slots *slots = slot->slots;
     tarn_node_image_unref(slot->image);
+    tarn_share_unref(slot->share);
     free(slot->directory);
     free(slot);
     pthread_rwlock_wrlock(&slots->lock);

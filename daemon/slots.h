@@ -25,8 +25,7 @@ struct tarn_slot {
     char *directory;               // as the client named it
     bool ino32;
     time_t since;
-    _Atomic uint64_t reads; // this mount's share of the image's counters
-    _Atomic uint64_t read_bytes;
+    struct tarn_share *share; // a reference is held
 
     // private
     struct tarn_slots *slots;

@@ -243,16 +243,39 @@ int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest
     return tarn_fail(err, -ENOENT, "store: bootstraps/%s was damaged", hex);
 }
 
+static int keep_in_memory(const struct tarn_buf *bootstrap, struct tarn_store_bytes *bytes,
+                          struct tarn_err *err)
+{
+    void *map =
+        mmap(NULL, bootstrap->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
+    bytes->data = memcpy(map, bootstrap->data, bootstrap->length);
+    bytes->length = bootstrap->length;
+    return 0;
+}
+
 int tarn_store_save_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
-                              const void *data, size_t length, struct tarn_err *err)
+                              const struct tarn_buf *bootstrap, struct tarn_store_bytes *bytes,
+                              struct tarn_err *err)
 {
     char hex[TARN_DIGEST_HEX + 1];
+    struct tarn_err fault;
     // The lock: temporary names are one a process. Not synced: it is hashed whenever it is loaded.
     pthread_mutex_lock(&store->lock);
-    const int ret = tarn_file_replace_unsynced(
-        store->bootstraps, tarn_digest_format_hex(digest, hex), data, length, err);
+    const int ret =
+        tarn_file_replace_unsynced(store->bootstraps, tarn_digest_format_hex(digest, hex),
+                                   bootstrap->data, bootstrap->length, &fault);
     pthread_mutex_unlock(&store->lock);
-    return ret < 0 ? tarn_wrap(err, ret, "store: bootstraps") : 0;
+    if (ret == 0)
+        return tarn_store_load_bootstrap(store, digest, bytes, err);
+    if (tarn_disk_full(ret)) {
+        tarn_log(TARN_LOG_WARNING, "store: bootstraps: %s; mounting without storing", fault.text);
+        return keep_in_memory(bootstrap, bytes, err);
+    }
+    if (err)
+        *err = fault;
+    return tarn_wrap(err, ret, "store: bootstraps");
 }
 
 void tarn_store_unmap(struct tarn_store_bytes *bytes)

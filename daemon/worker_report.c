@@ -31,13 +31,18 @@ static json_t *slot_json(struct tarn_worker *worker, const struct tarn_slot *slo
 {
     static const char *const states[] = { "attaching", "mounted", "detached" };
     const enum tarn_slot_state state = tarn_slots_state(worker->slots, slot);
-    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o, s:o, s:o}", "slot",
-                     number(slot->number), "directory", text_json(slot->directory), "image",
+    const struct tarn_share *share = slot->share;
+    return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "slot", number(slot->number), "directory", text_json(slot->directory), "image",
                      text_json(slot->image->name), "bootstrap", digest_json(&slot->image->digest),
                      "state", states[state], "since", number((uint64_t)slot->since), "ino32",
                      (int)slot->ino32, "tree", digest_json(&slot->image->bootstrap.tree_digest),
-                     "reads", number(atomic_load(&slot->reads)), "read_bytes",
-                     number(atomic_load(&slot->read_bytes)));
+                     "reads", number(atomic_load(&share->reads)), "read_bytes",
+                     number(atomic_load(&share->read_bytes)), "ranges",
+                     number(atomic_load(&share->ranges)), "fetched_bytes",
+                     number(atomic_load(&share->fetched_bytes)), "mount_requests",
+                     number(atomic_load(&share->mount_requests)), "mount_bytes",
+                     number(atomic_load(&share->mount_bytes)));
 }
 
 static json_t *slots_json(struct tarn_worker *worker)
@@ -64,13 +69,15 @@ json_t *tarn_worker_ps(struct tarn_worker *worker)
 
 static json_t *counters_json(const struct tarn_counters *counters)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "reads",
-                     number(atomic_load(&counters->reads)), "read_bytes",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "reads", number(atomic_load(&counters->reads)), "read_bytes",
                      number(atomic_load(&counters->read_bytes)), "read_waits",
                      number(atomic_load(&counters->read_waits)), "read_errors",
                      number(atomic_load(&counters->read_errors)), "ranges",
                      number(atomic_load(&counters->ranges)), "fetched_bytes",
-                     number(atomic_load(&counters->fetched_bytes)), "decoded_chunks",
+                     number(atomic_load(&counters->fetched_bytes)), "mount_requests",
+                     number(atomic_load(&counters->mount_requests)), "mount_bytes",
+                     number(atomic_load(&counters->mount_bytes)), "decoded_chunks",
                      number(atomic_load(&counters->decoded_chunks)), "copied_chunks",
                      number(atomic_load(&counters->copied_chunks)), "checked_chunks",
                      number(atomic_load(&counters->checked_chunks)), "dropped_chunks",

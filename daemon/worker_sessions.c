@@ -119,6 +119,17 @@ static void cloned(struct tarn_mounter_wait *wait, int status, int descriptor,
                      descriptor);
 }
 
+static void count_opening(struct tarn_worker *worker, const struct tarn_slot *slot,
+                          const struct tarn_opened *opened)
+{
+    tarn_count(&slot->share->mount_requests, opened->requests);
+    tarn_count(&slot->share->mount_bytes, opened->bytes);
+    tarn_count(&slot->image->counters.mount_requests, opened->requests);
+    tarn_count(&slot->image->counters.mount_bytes, opened->bytes);
+    tarn_count(&worker->total.mount_requests, opened->requests);
+    tarn_count(&worker->total.mount_bytes, opened->bytes);
+}
+
 static void image_opened(void *context, int status, const struct tarn_opened *opened,
                          const struct tarn_err *err)
 {
@@ -146,6 +157,7 @@ static void image_opened(void *context, int status, const struct tarn_opened *op
         return;
     }
     session->slot = slot->number;
+    count_opening(worker, slot, opened);
     if (!worker->watch) {
         tarn_client_send(
             session->client,

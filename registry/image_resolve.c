@@ -25,6 +25,8 @@ struct tarn_resolve {
     struct tarn_platform platform;
     enum step step;
     struct tarn_buf buf;              // the document being read
+    unsigned requests;                // documents asked for
+    uint64_t bytes;                   // of these
     struct tarn_descriptor described; // what describes it; no json: nothing does
     json_t *root;                     // the descriptor of what was named, NULL while unknown
     json_t *entries;                  // array: images, and indexes still to be read
@@ -75,6 +77,8 @@ static int make_list(const struct tarn_resolve *resolve, struct tarn_image_list 
 {
     const size_t count = json_array_size(resolve->chosen);
     *list = (struct tarn_image_list){ .documents = json_array(),
+                                      .requests = resolve->requests,
+                                      .bytes = resolve->bytes,
                                       .images = calloc(count, sizeof list->images[0]) };
     if (!list->images || json_array_append(list->documents, resolve->chosen) < 0 ||
         (resolve->root && json_array_append(list->documents, resolve->root) < 0))
@@ -166,6 +170,7 @@ static int document_data(void *context, const void *bytes, size_t length)
     struct tarn_resolve *resolve = context;
     if (length > TARN_MANIFEST_LIMIT - resolve->buf.length)
         return -EFBIG;
+    resolve->bytes += length;
     return tarn_buf_append(&resolve->buf, bytes, length);
 }
 
@@ -185,6 +190,7 @@ static int read_document(struct tarn_resolve *resolve, enum step step, enum tarn
         read.digest = *digest;
     resolve->step = step;
     resolve->buf.length = 0;
+    resolve->requests++;
     return tarn_repository_read(resolve->repository, &read, &resolve->transfer, err);
 }
 

@@ -22,6 +22,8 @@ struct tarn_image_list {
     struct tarn_image *images; // in the order of the index
     size_t count;              // at least 1
     json_t *documents;         // keeps the descriptors' json alive
+    unsigned requests;         // documents that were read for it
+    uint64_t bytes;            // of these
 };
 void tarn_image_list_release(struct tarn_image_list *list);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon's life, its store, and what it does with damage."""
 import concurrent.futures
+import contextlib
 import errno
 import os
 import shutil
@@ -407,6 +408,25 @@ def test_full_disk(own, tarn, place, tmp_path):
         assert total["unstored_chunks"] > 0 and total["read_errors"] == 0, total
         tarn("umount", place)
         help_.stop(tarn)
+
+
+def test_full_disk_from_the_start(own, tarn, place, tmp_path):
+    """An image can be mounted and read with no room for its bootstrap or tables."""
+    with mounts.Mounted("tmpfs", "tmpfs", tarn.root, "size=64k,mode=0700"):
+        with contextlib.suppress(OSError):
+            (tarn.root / "fill").write_bytes(bytes(1 << 20))
+        tarn("mount", own.converted, place)
+        for _ in range(2):
+            check_files(place, 9, 20)
+            help_.drop_caches()
+        total = stats(tarn)
+        assert total["unstored_chunks"] > 0 and total["read_errors"] == 0, total
+        assert list((tarn.root / "blobs").iterdir()) == []
+        assert list((tarn.root / "bootstraps").iterdir()) == []
+        tarn("umount", place)
+        # With room the next daemon stores again.
+        help_.stop(tarn)
+        (tarn.root / "fill").unlink()
 
 
 # --- damage in the image ----------------------------------------------------------------------------------

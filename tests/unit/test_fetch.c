@@ -292,8 +292,8 @@ static bool want(struct world *world, struct waiter *waiter, size_t image, uint3
                  uint32_t chunk)
 {
     *waiter = (struct waiter){ .waiter = { .wake = woken }, .world = world };
-    const struct tarn_fetch_target target = { &world->images[image], blob, row_of(blob, chunk),
-                                              false };
+    const struct tarn_fetch_target target = { &world->images[image], NULL, blob,
+                                              row_of(blob, chunk), false };
     if (tarn_fetch_want(world->fetch, &target, &waiter->waiter))
         return true;
     world->waiting++;
@@ -369,8 +369,8 @@ static void test_one_fetch_for_all(void **state)
 
 static void want_ahead(struct world *world, size_t image, uint32_t blob, uint32_t chunk)
 {
-    const struct tarn_fetch_target target = { &world->images[image], blob, row_of(blob, chunk),
-                                              true };
+    const struct tarn_fetch_target target = { &world->images[image], NULL, blob,
+                                              row_of(blob, chunk), true };
     assert_false(tarn_fetch_want(world->fetch, &target, NULL));
 }
 

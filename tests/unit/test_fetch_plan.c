@@ -104,26 +104,26 @@ static void test_whole_file(void **state)
 {
     (void)state;
     struct tarn_ahead ahead = { 0 };
-    const struct tarn_miss miss = { 3, 9 << 20, 4096, 8 << 20, 2 << 20 };
+    const struct tarn_miss miss = { 3, 9 << 20, 4096, 8 << 20, 2 << 20, false };
     for (int i = 0; i < 3; i++)
         check_span("all of it", tarn_ahead_note(&ahead, &miss), 8 << 20, 10 << 20);
 }
 
-// Each miss of a region doubles what is brought behind the file, up to 1 MiB.
+// Each miss of a region doubles what is brought behind the file, up to 512 KiB.
 static void test_small_files(void **state)
 {
     (void)state;
     struct tarn_ahead ahead = { 0 };
-    const uint64_t want[] = { 128 * K, 256 * K, 512 * K, 1024 * K, 1024 * K };
+    const uint64_t want[] = { 128 * K, 256 * K, 512 * K, 512 * K, 512 * K };
     for (uint64_t i = 0; i < 5; i++) {
         const uint64_t at = (16 << 20) + i * 16 * K;
-        const struct tarn_miss miss = { 0, at, 100, at, 5000 };
+        const struct tarn_miss miss = { 0, at, 100, at, 5000, true };
         check_span("more each time", tarn_ahead_note(&ahead, &miss), at, at + 5000 + want[i]);
     }
-    const struct tarn_miss elsewhere = { 0, 24 << 20, 100, 24 << 20, 5000 };
+    const struct tarn_miss elsewhere = { 0, 24 << 20, 100, 24 << 20, 5000, true };
     check_span("another region", tarn_ahead_note(&ahead, &elsewhere), 24 << 20,
                (24 << 20) + 5000 + 128 * K);
-    const struct tarn_miss other = { 1, 16 << 20, 100, 16 << 20, 5000 };
+    const struct tarn_miss other = { 1, 16 << 20, 100, 16 << 20, 5000, true };
     check_span("another blob", tarn_ahead_note(&ahead, &other), 16 << 20,
                (16 << 20) + 5000 + 128 * K);
 }
@@ -137,23 +137,27 @@ static void test_large_file(void **state)
     const struct {
         const char *what;
         uint64_t at;
+        bool lonely;
         uint64_t bytes;
     } cases[] = {
-        { "a page at random: nothing more", 50 << 20, 4096 },
-        { "again", 20 << 20, 384 * K },
-        { "and again", 30 << 20, 768 * K },
-        { "and again", 40 << 20, 1536 * K },
-        { "the most", 60 << 20, 2048 * K },
-        { "the end", size - 8192, 8192 },
-        { "the start", 0, 512 * K },
+        { "a page at random: nothing more", 50 << 20, true, 4096 },
+        { "another one", 90 << 20, true, 4096 },
+        { "near", 51 << 20, false, 384 * K },
+        { "and again", 52 << 20, false, 768 * K },
+        { "far away: less", 20 << 20, true, 384 * K },
+        { "near", 21 << 20, false, 768 * K },
+        { "and again", 22 << 20, false, 1536 * K },
+        { "the most", 23 << 20, false, 2048 * K },
+        { "the end", size - 8192, false, 8192 },
+        { "the start", 0, false, 512 * K },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const struct tarn_miss miss = { 0, file + cases[i].at, 4096, file, size };
+        const struct tarn_miss miss = { 0, file + cases[i].at, 4096, file, size, cases[i].lonely };
         check_span(cases[i].what, tarn_ahead_note(&ahead, &miss), file + cases[i].at,
                    file + cases[i].at + cases[i].bytes);
     }
     // What is read now comes in any case.
-    const struct tarn_miss wide = { 0, file + 4096, 4 << 20, file, size };
+    const struct tarn_miss wide = { 0, file + 4096, 4 << 20, file, size, false };
     check_span("a long read", tarn_ahead_note(&ahead, &wide), file + 4096, file + 4096 + (4 << 20));
 }
 

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads that wait for a registry which does not answer."""
+import errno
+import signal
+import subprocess
+import sys
+import time
+
+import bad_server
+import daemon_help
+import pytest
+import registry_help as help_
+from environment import wait_until
+from registry_help import content, plain_layer, published, read_errno
+
+ANY_BLOB = "/blobs/"
+# Both have FUSE wait for one process, which it can interrupt.
+START = """import mmap, os, signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+"""
+READERS = {
+    "fault": START + """
+file = os.open(sys.argv[1], os.O_RDONLY)
+pages = mmap.mmap(file, 0, prot=mmap.PROT_READ)
+pages.madvise(mmap.MADV_RANDOM)
+sys.stdout.buffer.write(pages[:16])
+""",
+    "direct": START + """
+file = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+page = mmap.mmap(-1, 4096)
+os.preadv(file, [page], 0)
+sys.stdout.buffer.write(page[:16])
+""",
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_log(tarn):
+    yield
+    daemon_help.assert_clean(tarn)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, session_tarn, registry):
+    source = help_.make_source(tmp_path_factory.mktemp("waits"), registry, "waits/image",
+                               [plain_layer(45, 4)])
+    session_tarn("convert", source.at(registry), f"docker://{registry.host}/waits/image:t")
+    return published(registry, "waits/image")
+
+
+def start(kind, path):
+    return subprocess.Popen([sys.executable, "-c", READERS[kind], path], stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_killed_reader(tarn, made, bad, place, kind):
+    """It ends at once, though its answer is far away; one that handles a signal goes on to wait."""
+    tarn("mount", f"docker://{bad.host}/{made.name}:t", place)
+    bad.fail(bad_server.mute(), ANY_BLOB)
+    with start(kind, place / "d45/f0") as killed, \
+            start(kind, place / "d45/f1") as patient:
+        assert wait_until(lambda: bad.requests(ANY_BLOB), 20)
+        assert wait_until(lambda: daemon_help.stats(tarn)["read_waits"] >= 2, 20)
+        patient.send_signal(signal.SIGUSR1)
+        killed.kill()
+        assert killed.wait(20) == -signal.SIGKILL
+        assert patient.poll() is None
+        bad.clear()
+        assert patient.communicate(timeout=60)[0] == content(45, 1)[:16]
+        assert patient.returncode == 0
+    assert (place / "d45/f0").read_bytes() == content(45, 0)
+
+
+def test_a_read_waits_no_longer_than_told(tarn, made, bad, place):
+    """The kernel asks again when its readahead failed; that wait is a short one."""
+    tarn("mount", "--timeout", 4, f"docker://{bad.host}/{made.name}:t", place)
+    bad.fail(bad_server.mute(), ANY_BLOB)
+    began = time.monotonic()
+    assert read_errno(place / "d45/f0") == errno.EIO
+    assert time.monotonic() - began < 20
+    bad.clear()
+    assert (place / "d45/f0").read_bytes() == content(45, 0)
