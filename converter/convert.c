@@ -100,17 +100,25 @@ static int check_referrer(const struct session *session, struct tarn_err *err)
     return 0;
 }
 
-// Only a layout takes blobs by two ways at a time: an archive has one writer, and a registry may mount
-// the original's blobs, which is asked for where they are published.
+// Source and destination are in one registry, where blobs are mounted and not copied.
+static bool same_registry(const struct session *session)
+{
+    return session->source.kind == TARN_REFERENCE_DOCKER &&
+           session->destination.kind == TARN_REFERENCE_DOCKER &&
+           strcmp(session->source.host, session->destination.host) == 0;
+}
+
+// An archive has one writer, so that it takes no blobs by two ways at a time.
 static int open_copy(struct session *session, struct tarn_err *err)
 {
-    if (!session->from || session->options->replace ||
-        session->destination.kind != TARN_REFERENCE_OCI)
+    if (!session->from || session->options->replace || same_registry(session) ||
+        session->destination.kind == TARN_REFERENCE_OCI_ARCHIVE)
         return 0;
     session->copy_blocking = tarn_blocking_new(err);
     if (!session->copy_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { .create = true };
+    const struct tarn_repository_options options = { .create = true,
+                                                     .access = session->options->access };
     return tarn_blocking_open(session->copy_blocking, &session->destination, &options,
                               &session->copy_to, err);
 }
@@ -291,14 +299,12 @@ static int start_fetch(struct session *session, struct tarn_image_layer *layers,
         return tarn_fail(err, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < count; i++)
         blobs[i] = layers[i].source.blob;
-    const bool mounts = session->destination.kind == TARN_REFERENCE_DOCKER &&
-                        strcmp(session->destination.host, session->source.host) == 0;
     const struct tarn_layer_fetch_options options = {
         .source = &session->source,
         .access = session->options->access,
         .layers = blobs,
         .layer_count = count,
-        .keep = !mounts && !session->options->replace,
+        .keep = !same_registry(session) && !session->options->replace,
     };
     struct tarn_layer_fetch *fetch = tarn_layer_fetch_new(&options);
     if (!fetch)

@@ -33,6 +33,7 @@ struct conversion {
     bool stop;                      // stage B failed
     int status;                     // stage A failed
     struct tarn_err a_err;          // stage A's, until it is joined
+    bool *read;                     // stage A's: for each layer, whether it was read, not reused
     struct tarn_digest tree_digest; // stage A's, until it is joined
 };
 
@@ -160,17 +161,35 @@ static bool slot_full(struct conversion *conversion)
     return full;
 }
 
-// All layers are read, so the original is sound: what is left to do beside stage B.
-static int after_last(struct conversion *conversion)
+static bool stage_b_failed(struct conversion *conversion)
+{
+    pthread_mutex_lock(&conversion->lock);
+    const bool stop = conversion->stop;
+    pthread_mutex_unlock(&conversion->lock);
+    return stop;
+}
+
+// The original's layers; of those that were not read the destination has the original as a rule, which is
+// looked after once, when it is published.
+static void copy_layers(struct conversion *conversion)
 {
     const struct tarn_image_job *job = conversion->job;
-    for (uint32_t i = 0; job->copy && i < job->layer_count; i++) {
+    const volatile sig_atomic_t *cancel = job->options->cancel;
+    for (uint32_t i = 0; i < job->layer_count; i++) {
         const struct tarn_layer_source *source = &job->layers[i].source;
-        const volatile sig_atomic_t *cancel = job->options->cancel;
-        if (source->kind != TARN_LAYER_SOURCE_BLOB || (cancel && *cancel) ||
+        if (source->kind != TARN_LAYER_SOURCE_BLOB || !conversion->read[i])
+            continue;
+        if ((cancel && *cancel) || stage_b_failed(conversion) ||
             tarn_copy_blob(job->copy, &source->blob, NULL) < 0)
             break;
     }
+}
+
+// All layers are read, so the original is sound: what is left to do beside stage B.
+static int after_last(struct conversion *conversion)
+{
+    if (conversion->job->copy)
+        copy_layers(conversion);
     const int ret = tarn_listing_digest(conversion->chain.merged, &conversion->tree_digest);
     return ret < 0 ? tarn_fail(&conversion->a_err, ret, "out of memory") : 0;
 }
@@ -198,9 +217,12 @@ static int stage_a_layer(struct conversion *conversion, uint32_t i)
     int ret = prepare(conversion, i, &prepared, &conversion->a_err);
     if (ret < 0)
         tarn_err_prepend(&conversion->a_err, "layer %u", i);
+    conversion->read[i] = !prepared.reused;
+    const struct tarn_copy *copy = conversion->job->copy;
     const bool last = i + 1 == conversion->job->layer_count;
-    // Nothing waits for the last layer yet: the time is used.
-    const bool early = ret == 0 && last && slot_full(conversion);
+    // Nothing waits for the last layer yet: the time is used. A copy to a registry would take too long.
+    const bool early = ret == 0 && last && slot_full(conversion) &&
+                       (!copy || tarn_repository_lists_tags(copy->to));
     if (early)
         ret = after_last(conversion);
     if (ret == 0 && !hand_over(conversion, &prepared))
@@ -514,6 +536,11 @@ int tarn_image_convert(const struct tarn_image_job *job, struct tarn_image_resul
         tell(job->options, TARN_CONVERT_TOTAL, 2 * job->layers[i].source.blob.size);
     conversion.chain.dict = job->dict;
     conversion.chain.level = job->options->level;
+    conversion.read = calloc(job->layer_count + 1, sizeof *conversion.read);
+    if (!conversion.read) {
+        tarn_chain_release(&conversion.chain);
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    }
     pthread_mutex_init(&conversion.lock, NULL);
     pthread_cond_init(&conversion.changed, NULL);
     ret = run_stages(&conversion, err);
@@ -522,6 +549,7 @@ int tarn_image_convert(const struct tarn_image_job *job, struct tarn_image_resul
     pthread_cond_destroy(&conversion.changed);
     pthread_mutex_destroy(&conversion.lock);
     tarn_chain_release(&conversion.chain);
+    free(conversion.read);
     if (ret < 0)
         tarn_image_result_release(result);
     return ret;
