@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "converter/blob_upload.h"
 #include "format/bootstrap_layer.h"
 #include "format/listing.h"
 #include "format/merge.h"
@@ -251,17 +252,6 @@ static void *stage_a(void *argument)
 }
 
 // --- stage B -----------------------------------------------------------------------------------------
-struct blob_upload {
-    struct tarn_blocking *blocking;
-    struct tarn_upload *upload;
-};
-
-static int write_upload(void *context, const void *bytes, size_t length, struct tarn_err *err)
-{
-    const struct blob_upload *upload = context;
-    return tarn_blocking_write(upload->blocking, upload->upload, bytes, length, err);
-}
-
 // Stage B's share of the progress: the layer's source bytes, spread over its data space.
 struct write_progress {
     const struct tarn_convert_options *options;
@@ -325,20 +315,20 @@ static int upload_blob(struct conversion *conversion, struct prepared *prepared,
                        struct tarn_err *err)
 {
     const struct tarn_image_job *job = conversion->job;
-    struct blob_upload upload = { .blocking = job->blocking };
-    int ret = tarn_repository_upload(job->destination, &upload.upload, err);
+    struct tarn_blob_upload *upload;
+    int ret = tarn_blob_upload_start(job->blocking, job->destination, &upload, err);
     if (ret < 0)
         return ret;
-    const struct tarn_blob_output output = { write_upload, &upload };
+    const struct tarn_blob_output output = { tarn_blob_upload_write, upload };
     ret = write_blob(conversion, prepared, &output, err);
     if (ret < 0) {
-        tarn_upload_abort(upload.upload);
+        tarn_blob_upload_abort(upload);
         return ret;
     }
     const struct tarn_blob_record *record =
         &conversion->chain.layers[conversion->chain.count].record;
     const struct tarn_blob_id id = { record->digest, record->size };
-    return tarn_blocking_commit(job->blocking, upload.upload, &id, err);
+    return tarn_blob_upload_commit(upload, &id, err);
 }
 
 static int convert_layer(struct conversion *conversion, struct prepared *prepared,

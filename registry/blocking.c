@@ -6,6 +6,8 @@
 struct tarn_blocking {
     uv_loop_t loop;
     struct tarn_http *http; // NULL until a registry is opened
+    uv_async_t wake;        // keeps the loop going only while it is waited for
+    bool woken;
 };
 
 // One call that is waited for.
@@ -19,15 +21,27 @@ struct wait {
     struct tarn_image_list *list;
 };
 
+static void woken(uv_async_t *wake)
+{
+    ((struct tarn_blocking *)wake->data)->woken = true;
+}
+
 struct tarn_blocking *tarn_blocking_new(struct tarn_err *err)
 {
     struct tarn_blocking *blocking = calloc(1, sizeof *blocking);
-    const int ret = blocking ? uv_loop_init(&blocking->loop) : -ENOMEM;
+    int ret = blocking ? uv_loop_init(&blocking->loop) : -ENOMEM;
+    if (ret == 0) {
+        ret = uv_async_init(&blocking->loop, &blocking->wake, woken);
+        if (ret < 0)
+            uv_loop_close(&blocking->loop);
+    }
     if (ret < 0) {
         free(blocking);
         tarn_fail_errno(err, ret, "cannot make an event loop");
         return NULL;
     }
+    blocking->wake.data = blocking;
+    uv_unref((uv_handle_t *)&blocking->wake);
     return blocking;
 }
 
@@ -36,10 +50,9 @@ void tarn_blocking_free(struct tarn_blocking *blocking)
     if (!blocking)
         return;
     uv_run(&blocking->loop, UV_RUN_DEFAULT);
-    if (blocking->http) {
-        tarn_http_free(blocking->http);
-        uv_run(&blocking->loop, UV_RUN_DEFAULT);
-    }
+    tarn_http_free(blocking->http);
+    uv_close((uv_handle_t *)&blocking->wake, NULL);
+    uv_run(&blocking->loop, UV_RUN_DEFAULT);
     const int ret = uv_loop_close(&blocking->loop);
     assert(ret == 0); // else something was left open
     (void)ret;
@@ -60,6 +73,20 @@ int tarn_blocking_open(struct tarn_blocking *blocking, const struct tarn_referen
         own.http = blocking->http;
     }
     return tarn_repository_open(reference, &blocking->loop, &own, repository, err);
+}
+
+void tarn_blocking_serve(struct tarn_blocking *blocking)
+{
+    uv_ref((uv_handle_t *)&blocking->wake);
+    while (!blocking->woken)
+        uv_run(&blocking->loop, UV_RUN_ONCE);
+    blocking->woken = false;
+    uv_unref((uv_handle_t *)&blocking->wake);
+}
+
+void tarn_blocking_wake(struct tarn_blocking *blocking)
+{
+    uv_async_send(&blocking->wake);
 }
 
 static void set_result(struct wait *wait, int status, const struct tarn_err *err)

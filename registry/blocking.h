@@ -22,6 +22,11 @@ int tarn_blocking_open(struct tarn_blocking *blocking, const struct tarn_referen
                        const struct tarn_repository_options *options,
                        struct tarn_repository **repository, struct tarn_err *err) tarn_must_check;
 
+// Runs the loop, so that what is under way moves on, until tarn_blocking_wake() is called; a call that came
+// since the last return counts.
+void tarn_blocking_serve(struct tarn_blocking *blocking);
+void tarn_blocking_wake(struct tarn_blocking *blocking); // any thread
+
 // Reads what kind, tag and digest of read say (its callbacks are not looked at) and appends it to
 // buf, up to TARN_MANIFEST_LIMIT bytes, or for a blob up to read->size, which must be set then.
 // -EFBIG above. On an error buf is as before.
