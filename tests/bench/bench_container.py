@@ -51,13 +51,13 @@ def _ask_inside(pid, port):
         fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
         if LIBC.setns(fd, CLONE_NEWNET) != 0:
             os._exit(1)
-        while os.path.exists(f"/proc/{pid}"):
+        end = time.monotonic() + SECONDS
+        while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
             if _answers(port):
                 os._exit(0)
             time.sleep(0.003)
-    except OSError:
-        pass
-    os._exit(1)
+    finally:
+        os._exit(1)
 
 
 def _user(rootfs, name):
@@ -84,6 +84,8 @@ class Container:
         self.sign = ready_sign(self.arguments)
         self.bundle = bundle
         self.name = f"tarn-bench-{os.getpid()}-{time.monotonic_ns()}"
+        self.log, self.ready, self.seen = [], False, threading.Event()
+        self.process = self.reader = None
         command("runc", "spec", cwd=bundle)
         with open(f"{bundle}/config.json", encoding="utf-8") as file:
             spec = json.load(file)
@@ -107,8 +109,6 @@ class Container:
 
     def start(self):
         """Waits until the program is ready. Leaves it running."""
-        self.log = []
-        self.seen = threading.Event()
         self.process = subprocess.Popen(
             ["runc", "run", self.name], cwd=self.bundle, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -117,11 +117,9 @@ class Container:
         ready = self._port_answers() if isinstance(self.sign, int) else \
             self.seen.wait(SECONDS) and self.ready
         if not ready:
-            self.stop()
             raise Failure(f"{self.arguments[0]} did not get ready: {''.join(self.log)[-1000:]}")
 
     def _read(self):
-        self.ready = False
         for line in self.process.stdout:
             text = line.decode(errors="replace")
             self.log.append(text)
@@ -143,6 +141,7 @@ class Container:
 
     def stop(self):
         subprocess.run(["runc", "delete", "--force", self.name], capture_output=True, check=False)
-        self.process.wait()
-        self.reader.join()
-        self.process.stdout.close()
+        if self.process:
+            self.process.wait()
+            self.reader.join()
+            self.process.stdout.close()

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -110,11 +111,16 @@ def run(options, scratch):
             file.write("\n")
 
 
+def _interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def main():
     options = arguments()
     if os.geteuid() != 0:
         say("it mounts and starts containers: run it as root")
         return 2
+    signal.signal(signal.SIGTERM, _interrupted)
     scratch = tempfile.mkdtemp(prefix="tarn-bench.", dir=options.scratch)
     try:
         run(options, scratch)

@@ -14,9 +14,11 @@ def one_run(image, programs, scratch, registry, name):
         lower = node.mount(name, "image")
         mounted = time.monotonic()
         container = Container(node.overlay(lower, "overlay"), image.config(), node.place("bundle"))
-        container.start()
-        ready = time.monotonic()
-        counted, memory = registry.counted(), node.memory_kb()
-        container.stop()
+        try:
+            container.start()
+            ready = time.monotonic()
+            counted, memory = registry.counted(), node.memory_kb()
+        finally:
+            container.stop()
     return {"mount s": mounted - begun, "ready s": ready - begun, **counted,
             "memory MB": memory / 1024}
