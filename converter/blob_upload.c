@@ -87,6 +87,7 @@ int tarn_blob_upload_start(struct tarn_blocking *blocking, struct tarn_repositor
         free_upload(new);
         return ret;
     }
+    tarn_upload_vouch(new->upload);
     if (!tarn_repository_lists_tags(repository))
         ret = start_thread(new, err);
     if (ret < 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A blob on its way to the destination while it is made. To a registry a thread of its own keeps the bytes
 // moving; the tarn_blocking is that thread's until the upload has ended. Into a layout or an archive the
-// caller's thread writes.
+// caller's thread writes. The digest is the caller's to find while it writes.
 #ifndef TARN_CONVERTER_BLOB_UPLOAD_H
 #define TARN_CONVERTER_BLOB_UPLOAD_H
 

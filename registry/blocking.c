@@ -208,6 +208,7 @@ int tarn_blocking_put_blob(struct tarn_blocking *blocking, struct tarn_repositor
     ret = tarn_repository_upload(repository, &upload, err);
     if (ret < 0)
         return ret;
+    tarn_upload_vouch(upload);
     ret = tarn_blocking_write(blocking, upload, bytes->data, bytes->length, err);
     if (ret < 0) {
         tarn_upload_abort(upload);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transfers: one piece after another, each read (and hashed) on one of libuv's threads, then handed on
-// on the loop. Between the two a transfer belongs to one side only, so it needs no lock.
+// on the loop while the thread reads the next. What is not said to be the loop's belongs to the thread
+// while busy and to the loop else, so a transfer needs no lock.
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -23,8 +24,10 @@ struct transfer {
     uint64_t end;                 // and where the last one ends
     struct tarn_hasher *hasher;   // for whole blobs, else NULL
     struct tarn_buf piece;
-    bool busy;      // a piece is queued or being read; the loop's
-    bool cancelled; // the loop's
+    struct tarn_buf given; // the piece being handed on; the loop's
+    int refused;           // by the receiver; the loop's
+    bool busy;             // a piece is queued or being read; the loop's
+    bool cancelled;        // the loop's
     int status;
     struct tarn_err err;
 };
@@ -37,6 +40,7 @@ static void transfer_free(struct transfer *transfer)
         close(transfer->place.fd);
     tarn_hasher_free(transfer->hasher);
     tarn_buf_release(&transfer->piece);
+    tarn_buf_release(&transfer->given);
     free(transfer->tag);
     tarn_disk_unref(transfer->disk);
     free(transfer);
@@ -180,22 +184,36 @@ static void transfer_work(uv_work_t *work)
 
 static int queue(struct transfer *transfer);
 
+// Hands the piece on; whatever follows it is being read meanwhile.
+static void hand_on(struct transfer *transfer)
+{
+    const struct tarn_read *read = &transfer->read;
+    const struct tarn_buf piece = transfer->piece;
+    transfer->piece = transfer->given;
+    transfer->given = piece;
+    if (transfer->position < transfer->end)
+        (void)queue(transfer); // sets status where it fails
+    if (piece.length > 0)
+        transfer->refused = read->data(read->context, piece.data, piece.length);
+    if (transfer->refused < 0 && transfer->busy)
+        uv_cancel((uv_req_t *)&transfer->work);
+}
+
 static void transfer_after(uv_work_t *work, int uv_status)
 {
     struct transfer *transfer = work->data;
-    (void)uv_status; // UV_ECANCELED comes only with transfer->cancelled
+    (void)uv_status; // UV_ECANCELED comes only with transfer->cancelled or refused
     const struct tarn_read *read = &transfer->read;
     transfer->busy = false;
-    if (!transfer->cancelled && transfer->status == 0 && transfer->piece.length > 0) {
-        const int ret = read->data(read->context, transfer->piece.data, transfer->piece.length);
-        if (ret < 0)
-            transfer->status = tarn_fail_errno(&transfer->err, ret, "%s: reading was given up",
-                                               transfer->disk->repository.name);
-    }
-    if (!transfer->cancelled && transfer->status == 0 && transfer->position < transfer->end) {
-        if (queue(transfer) == 0)
+    if (!transfer->cancelled && transfer->refused >= 0 && transfer->status == 0) {
+        hand_on(transfer);
+        if (transfer->busy)
             return;
     }
+    if (transfer->refused < 0)
+        transfer->status =
+            tarn_fail_errno(&transfer->err, transfer->refused, "%s: reading was given up",
+                            transfer->disk->repository.name);
     if (!transfer->cancelled)
         read->done(read->context, transfer->status, &transfer->err);
     transfer_free(transfer);

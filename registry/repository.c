@@ -85,6 +85,11 @@ int tarn_repository_upload(struct tarn_repository *repository, struct tarn_uploa
     return repository->operations->upload(repository, upload, err);
 }
 
+void tarn_upload_vouch(struct tarn_upload *upload)
+{
+    upload->vouched = true;
+}
+
 void tarn_upload_write(struct tarn_upload *upload, const void *bytes, size_t length,
                        tarn_done *done, void *context)
 {

@@ -115,6 +115,9 @@ int tarn_repository_mount_blob(struct tarn_repository *repository,
 // Starts a blob. A crash leaves no blob under a digest's name.
 int tarn_repository_upload(struct tarn_repository *repository, struct tarn_upload **upload,
                            struct tarn_err *err) tarn_must_check;
+// Before the first write: the caller has these bytes hashed or will have before the commit, so an
+// upload to a disk need not hash them again. Their number is still checked.
+void tarn_upload_vouch(struct tarn_upload *upload);
 // Appends; bytes must live until done() or the abort. One write at a time. After a write that failed
 // the others fail too.
 void tarn_upload_write(struct tarn_upload *upload, const void *bytes, size_t length,

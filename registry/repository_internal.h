@@ -45,6 +45,7 @@ struct tarn_transfer {
 
 struct tarn_upload {
     struct tarn_repository *repository;
+    bool vouched; // the caller answers for the digest
 };
 
 #endif

@@ -384,6 +384,25 @@ static void test_upload_mismatch(void **state)
     assert_false(tarn_test_exists(tarn_test_place_path(place, "layout/blobs/sha256/" SHA_ABC)));
 }
 
+static void test_upload_vouched(void **state)
+{
+    struct tarn_test_place *place = *state;
+    struct tarn_upload *upload;
+    struct tarn_err err;
+    struct tarn_blob_id blob = { .size = 3 };
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_sha256("abc", 3, &blob.digest);
+    assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
+    tarn_upload_vouch(upload);
+    assert_int_equal(tarn_blocking_write(place->blocking, upload, "ab", 2, &err), 0);
+    assert_int_equal(tarn_blocking_commit(place->blocking, upload, &blob, &err), -EIO);
+    contains(err.text, "2 bytes");
+    assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
+    tarn_upload_vouch(upload);
+    assert_int_equal(tarn_blocking_write(place->blocking, upload, "abd", 3, &err), 0);
+    assert_int_equal(tarn_blocking_commit(place->blocking, upload, &blob, &err), 0);
+}
+
 static void upload_abc(struct tarn_test_place *place)
 {
     struct tarn_upload *upload;
@@ -769,12 +788,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         // First, because it forks, and libuv's threads do not survive that.
-        CASE(test_concurrent),      CASE(test_new_layout),       CASE(test_unused_layout),
-        CASE(test_refused),         CASE(test_ranges),           CASE(test_damaged),
-        CASE(test_empty_blob),      CASE(test_callbacks),        CASE(test_upload_mismatch),
-        CASE(test_upload_again),    CASE(test_disk_full),        CASE(test_publish_bytes),
-        CASE(test_publish_missing), CASE(test_untagged),         CASE(test_resolve_index),
-        CASE(test_resolve_digest),  CASE(test_resolve_replaced), CASE(test_resolve_deep),
+        CASE(test_concurrent),     CASE(test_new_layout),      CASE(test_unused_layout),
+        CASE(test_refused),        CASE(test_ranges),          CASE(test_damaged),
+        CASE(test_empty_blob),     CASE(test_callbacks),       CASE(test_upload_mismatch),
+        CASE(test_upload_vouched), CASE(test_upload_again),    CASE(test_disk_full),
+        CASE(test_publish_bytes),  CASE(test_publish_missing), CASE(test_untagged),
+        CASE(test_resolve_index),  CASE(test_resolve_digest),  CASE(test_resolve_replaced),
+        CASE(test_resolve_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
