@@ -158,11 +158,11 @@ int tarn_challenge_parse(const char *header, struct tarn_challenge *challenge)
         const int ret = parse_one(p, &one, &p);
         const bool usable = ret == 0 && (one.kind != TARN_CHALLENGE_BEARER || one.realm);
         if (usable && one.kind > challenge->kind) {
-            tarn_challenge_release(challenge);
+            const struct tarn_challenge weaker = *challenge;
             *challenge = one;
-        } else {
-            tarn_challenge_release(&one);
+            one = weaker;
         }
+        tarn_challenge_release(&one);
         if (ret == -ENOMEM) {
             tarn_challenge_release(challenge);
             return ret;

@@ -18,8 +18,6 @@ enum { ANSWER_MAX = 65536, TIMEOUT_MS = 10000, NAME_MAX_LENGTH = 64 };
 
 #define NOT_FOUND "credentials not found"
 
-extern char **environ;
-
 struct helper {
     char program[NAME_MAX_LENGTH + 32];
     pid_t pid;

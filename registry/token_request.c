@@ -69,7 +69,7 @@ bool tarn_token_realm_trusted(const char *realm, const char *host, const struct 
     size_t length;
     const char *server = find_host(realm, &length);
     char name[256];
-    if (length >= sizeof name)
+    if (!server || length >= sizeof name)
         return false;
     memcpy(name, server, length);
     name[length] = '\0';
