@@ -41,6 +41,10 @@ def layers(count=3, files=40, size=60000):
     return out
 
 
+# Where the converter writes to: the kind of each destination.
+CONVERTED = {"new": "oci", "over another": "oci", "archive": "oci-archive"}
+
+
 class ConverterRun:
     """Each round kills some conversions to one place, then lets one end there."""
 
@@ -53,11 +57,25 @@ class ConverterRun:
         self.source = images.from_tars("crash", layers(), self.top / "source").source
         self.kills = self.rounds = 0
         self.want, self.seconds = {}, {}
-        for kind in ("oci", "oci-archive"):
+        # A layout whose tag shows another image, which must stay whole until the new one is.
+        self.old = self.top / "old"
+        tar = Tar()
+        tar.add(b"old", data=noise(50000, 99))
+        old = images.from_tars("old", [tar], self.top / "old-source").source
+        self.tarn("convert", old, f"oci:{self.old}:t")
+        for case in CONVERTED:
+            destination = self.top / f"want-{case}"
+            self.prepare(case, destination)
             start = time.monotonic()
-            self.tarn("convert", self.source, f"{kind}:{self.top}/want-{kind}:t")
-            self.seconds[kind] = time.monotonic() - start
-            self.want[kind] = self.shown(f"want-{kind}")
+            self.tarn("convert", self.source, f"{CONVERTED[case]}:{destination}:t")
+            self.seconds[case] = time.monotonic() - start
+            self.want[case] = self.shown(f"want-{case}")
+        self.digests = {self.tarn("digest", name).text.split()[0]
+                        for name in (f"oci:{self.old}:t", f"oci:{self.top}/want-new:t")}
+
+    def prepare(self, case, destination):
+        if case == "over another":
+            shutil.copytree(self.old, destination)
 
     def shown(self, name):
         """{file: its SHA-256} of a layout, or an archive's own."""
@@ -66,10 +84,10 @@ class ConverterRun:
             return images.file_digests(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def killed(self, kind, destination):
+    def killed(self, case, destination):
         """One conversion, killed at a random moment -> whether it was still running."""
-        process = self.tarn.start("convert", self.source, f"{kind}:{destination}:t")
-        time.sleep(self.rng.uniform(0, self.seconds[kind]))
+        process = self.tarn.start("convert", self.source, f"{CONVERTED[case]}:{destination}:t")
+        time.sleep(self.rng.uniform(0, self.seconds[case]))
         process.send_signal(signal.SIGKILL)
         _, stderr = process.communicate(timeout=SECONDS)
         assert process.returncode in (0, -signal.SIGKILL), (process.returncode, stderr)
@@ -85,21 +103,24 @@ class ConverterRun:
         if tags or ended:
             # The tag is the last thing that is written, so all that it leads to is there.
             self.tarn("check", f"oci:{destination}:t", timeout=SECONDS)
+            digest = self.tarn("digest", f"oci:{destination}:t").text.split()[0]
+            assert digest in self.digests, "neither the old image nor the new one"
 
     def round(self, most):
-        kind = self.rng.choice(["oci", "oci", "oci-archive"])
+        case = self.rng.choice(list(CONVERTED))
         place = self.top / "out"
         place.mkdir()
         destination = place / "image"
+        self.prepare(case, destination)
         for _ in range(min(most, self.rng.randrange(1, 5))):
-            ended = not self.killed(kind, destination)
+            ended = not self.killed(case, destination)
             self.kills += not ended
             self.assert_nothing_half(destination, ended)
-        self.tarn("convert", self.source, f"{kind}:{destination}:t", timeout=SECONDS)
-        found = self.shown("out/image")
-        if found != self.want[kind]:
-            more = set(found) ^ set(self.want[kind]) if kind == "oci" else found
-            raise AssertionError(f"{kind}: not the undisturbed result: {more}")
+        self.tarn("convert", self.source, f"{CONVERTED[case]}:{destination}:t", timeout=SECONDS)
+        found, want = self.shown("out/image"), self.want[case]
+        if found != want:
+            more = set(found) ^ set(want) if case != "archive" else found
+            raise AssertionError(f"{case}: not the undisturbed result: {more}")
         assert [path.name for path in place.iterdir()] == ["image"], list(place.iterdir())
         assert not list(self.scratch.iterdir()), f"litter: {list(self.scratch.iterdir())}"
         shutil.rmtree(place)
