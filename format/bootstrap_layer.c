@@ -40,6 +40,12 @@ static size_t tar_length(uint64_t length)
     return TAR_BLOCK + tarn_round_up(length, TAR_BLOCK) + TAR_END;
 }
 
+static bool is_bomb(uint64_t tar, size_t layer)
+{
+    return tar > TARN_BOOTSTRAP_LAYER_PLAIN &&
+           (tar - TARN_BOOTSTRAP_LAYER_PLAIN) / TARN_BOOTSTRAP_LAYER_RATIO > layer;
+}
+
 struct layer_writer {
     ZSTD_CCtx *context;
     struct tarn_hasher *hasher; // of the tar
@@ -89,12 +95,16 @@ int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct t
     int ret = tar_header(length, header, err);
     if (ret < 0)
         return ret;
+    const size_t start = out->length;
     tarn_cleanup(tarn_hasher_free_p) struct tarn_hasher *hasher = tarn_hasher_new();
     struct layer_writer writer = { ZSTD_createCCtx(), hasher, out };
     ret = writer.context && hasher ? write_layer(&writer, header, bootstrap, length) : -ENOMEM;
     ZSTD_freeCCtx(writer.context);
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory for the bootstrap layer");
+    if (is_bomb(tar_length(length), out->length - start))
+        return tarn_fail(err, -EFBIG, "the bootstrap of %zu bytes compresses to %zu: too few",
+                         length, out->length - start);
     tarn_hasher_finish(hasher, diff_id);
     return 0;
 }
@@ -109,6 +119,9 @@ static int decompress(const uint8_t *layer, size_t length, uint64_t limit, struc
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: not one zstd frame with its size");
     if (total < TAR_BLOCK + TAR_END || total > limit)
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: %llu bytes are out of range", total);
+    if (is_bomb(total, length))
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: %llu bytes in %zu, more than %d to one",
+                         total, length, TARN_BOOTSTRAP_LAYER_RATIO);
     if (tarn_buf_reserve(tar, total) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap of %llu bytes", total);
     const size_t n = ZSTD_decompress(tar->data, total, layer, length);

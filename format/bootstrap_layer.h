@@ -7,9 +7,16 @@
 #include "base/buf.h"
 #include "base/digest.h"
 
-enum { TARN_BOOTSTRAP_LAYER_LEVEL = 12 };
+enum {
+    TARN_BOOTSTRAP_LAYER_LEVEL = 12,
+    // Archives up to the first, and up to so many times the layer's bytes more: beyond that it is a bomb.
+    // Real ones have up to 20 times (100,000 empty files with numbers for names: 17).
+    TARN_BOOTSTRAP_LAYER_PLAIN = 128 << 20,
+    TARN_BOOTSTRAP_LAYER_RATIO = 256,
+};
 
-// Appends the layer to out; *diff_id gets the digest of the tar.
+// Appends the layer to out; *diff_id gets the digest of the tar. -EFBIG beyond 8 GiB and where it would be
+// taken for a bomb.
 int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct tarn_buf *out,
                                struct tarn_digest *diff_id, struct tarn_err *err) tarn_must_check;
 

@@ -336,6 +336,8 @@ carried("garbage behind", ONE_FRAME)(lambda _, packed: packed + b"garbage")
 carried("cut off", ONE_FRAME)(lambda _, packed: packed[:-10])
 carried("frame that grows past its size", r"damaged|out of range")(lambda *_: GROWS)
 carried("frame of 2^62 bytes", r"out of range")(lambda *_: HUGE)
+carried("a bomb of 3 GiB", r"3221225472 bytes in \d+, more than 256 to one")(
+    lambda *_: frame(3 << 30, *[repeat(1 << 17, False)] * (3 * 8192 - 1), repeat(1 << 17)))
 carried("frame shorter than it says", r"damaged|archive")(lambda *_: SHORT)
 carried("window of 4 TiB", ONE_FRAME)(lambda *_: WINDOW)
 carried("empty archive", r"out of range|archive")(lambda *_: zstd(bytes(1024)))

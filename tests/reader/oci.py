@@ -167,7 +167,8 @@ def compact(value):
 
 def read_bootstrap(layout, manifest):
     """The bootstrap's bytes out of its layer; every field of the archive is checked."""
-    archive = unzstd(layout.map(manifest.bootstrap), "bootstrap layer")
+    layer = layout.map(manifest.bootstrap)
+    archive = unzstd(layer, "bootstrap layer", min(1 << 32, (128 << 20) + 256 * len(layer)))
     diff_id = "sha256:" + hashlib.sha256(archive).hexdigest()
     need(manifest.config["rootfs"]["diff_ids"][-1] == diff_id, "bootstrap layer: diff_id")
     head = archive[:512]
