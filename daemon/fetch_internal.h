@@ -22,7 +22,7 @@ enum {
     TARN_FETCH_IMAGE_TRANSFERS = 12, // of one image
     TARN_FETCH_IMAGE_SURE = 2,       // of one image in any case
     TARN_FETCH_SPARE = 4,            // of both that reads ahead leave free
-    TARN_FETCH_RANGE_LIMIT = 2 << 20,
+    TARN_FETCH_RANGE_LIMIT = 4 << 20,
     TARN_FETCH_MEMORY = 64 << 20, // stored bytes and run buffers
     TARN_FETCH_DECODERS = 16,
 };

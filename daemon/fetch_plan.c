@@ -7,16 +7,18 @@ enum { GAP_MAX = 8 << 10, GAP_SHARE = 20 };
 
 // Bytes of the data space.
 enum {
-    SMALL_FILE = 32 << 10, // and what is larger, up to
+    SMALL_FILE = 64 << 10, // and what is larger, up to
     WHOLE_FILE = 2560 << 10,
     SMALL_REGION = 8 << 20, // small files whose misses count together
     SMALL_FIRST = 128 << 10,
-    SMALL_MOST = 512 << 10,
+    SMALL_MOST = 1 << 20,
     SMALL_SLACK = 128 << 10,
     LARGE_OPEN = 512 << 10, // from the start of a large file
     LARGE_FIRST = 192 << 10,
     LARGE_MOST = 2 << 20,
     LARGE_SLACK = 512 << 10,
+    SEQUENCE_MOST = 8 << 20, // where a miss goes on from the last guess's end
+    SEQUENCE_SLACK = 128 << 10,
 };
 
 uint64_t tarn_plan_prefix(const struct tarn_run_shape *run, uint32_t row)
@@ -60,20 +62,18 @@ size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_
     return n;
 }
 
-// Misses with this key, this one included; one far from all others takes one away instead.
-static uint32_t count_miss(struct tarn_ahead *ahead, uint64_t key, bool lonely)
+// Counts a miss with this key; one far from all others takes one away instead. Returns its item.
+static struct tarn_ahead_item *count_miss(struct tarn_ahead *ahead, uint64_t key, bool lonely)
 {
     const uint64_t mixed = key * UINT64_C(0x9e3779b97f4a7c15);
-    const size_t i = mixed >> 32 & (TARN_AHEAD_ENTRIES - 1);
-    if (ahead->items[i].key != key)
-        ahead->items[i].misses = 0;
-    ahead->items[i].key = key;
-    uint32_t *misses = &ahead->items[i].misses;
-    if (!lonely || *misses == 0)
-        ++*misses;
-    else if (*misses > 1)
-        --*misses;
-    return *misses;
+    struct tarn_ahead_item *item = &ahead->items[mixed >> 32 & (TARN_AHEAD_ENTRIES - 1)];
+    if (item->key != key)
+        *item = (struct tarn_ahead_item){ .key = key };
+    if (!lonely || item->misses == 0)
+        item->misses++;
+    else if (item->misses > 1)
+        item->misses--;
+    return item;
 }
 
 static uint64_t window(uint32_t misses, uint64_t first, uint64_t most)
@@ -97,7 +97,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static struct tarn_span small_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
 {
     const uint64_t region = miss->file / SMALL_REGION * SMALL_REGION;
-    const uint32_t misses = count_miss(ahead, key_of(miss, region, 1), false);
+    const uint32_t misses = count_miss(ahead, key_of(miss, region, 1), false)->misses;
     return (struct tarn_span){
         .from = miss->file,
         .to = miss->file + miss->size + window(misses, SMALL_FIRST, SMALL_MOST),
@@ -110,7 +110,11 @@ static struct tarn_span small_file(struct tarn_ahead *ahead, const struct tarn_m
 static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
 {
     const uint64_t end = miss->file + miss->size;
-    const uint32_t misses = count_miss(ahead, key_of(miss, miss->file, 2), miss->lonely);
+    struct tarn_ahead_item *item = count_miss(ahead, key_of(miss, miss->file, 2), miss->lonely);
+    const uint32_t misses = item->misses;
+    const bool goes_on =
+        miss->address <= item->next && miss->address + miss->length + SEQUENCE_SLACK >= item->next;
+    const uint64_t most = goes_on ? SEQUENCE_MOST : LARGE_MOST;
     struct tarn_span span = {
         .from = miss->address,
         .to = miss->address + miss->length,
@@ -121,9 +125,10 @@ static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_m
     if (miss->address == miss->file)
         span.to = larger(span.to, miss->file + LARGE_OPEN);
     else if (misses > 1) // the first may be the only one, at random
-        span.to = larger(span.to, miss->address + window(misses, LARGE_FIRST, LARGE_MOST));
+        span.to = larger(span.to, miss->address + window(misses, LARGE_FIRST, most));
     if (span.to > end)
         span.to = end;
+    item->next = span.to;
     return span;
 }
 

@@ -44,11 +44,13 @@ size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_
 
 // How often what was missed; direct-mapped, so that others are forgotten.
 enum { TARN_AHEAD_ENTRIES = 512 };
+struct tarn_ahead_item {
+    uint64_t key;
+    uint64_t next; // where the last guess ended, of a large file
+    uint32_t misses;
+};
 struct tarn_ahead {
-    struct {
-        uint64_t key;
-        uint32_t misses;
-    } items[TARN_AHEAD_ENTRIES];
+    struct tarn_ahead_item items[TARN_AHEAD_ENTRIES];
 };
 
 enum { TARN_AHEAD_NEAR = 2 << 20 };

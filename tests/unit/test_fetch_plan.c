@@ -109,12 +109,12 @@ static void test_whole_file(void **state)
         check_span("all of it", tarn_ahead_note(&ahead, &miss), 8 << 20, 10 << 20);
 }
 
-// Each miss of a region doubles what is brought behind the file, up to 512 KiB.
+// Each miss of a region doubles what is brought behind the file, up to 1 MiB.
 static void test_small_files(void **state)
 {
     (void)state;
     struct tarn_ahead ahead = { 0 };
-    const uint64_t want[] = { 128 * K, 256 * K, 512 * K, 512 * K, 512 * K };
+    const uint64_t want[] = { 128 * K, 256 * K, 512 * K, 1024 * K, 1024 * K };
     for (uint64_t i = 0; i < 5; i++) {
         const uint64_t at = (16 << 20) + i * 16 * K;
         const struct tarn_miss miss = { 0, at, 100, at, 5000, true };
@@ -158,7 +158,23 @@ static void test_large_file(void **state)
     }
     // What is read now comes in any case.
     const struct tarn_miss wide = { 0, file + 4096, 4 << 20, file, size, false };
+    ahead = (struct tarn_ahead){ 0 };
     check_span("a long read", tarn_ahead_note(&ahead, &wide), file + 4096, file + 4096 + (4 << 20));
+}
+
+// A reader that goes on where the last guess ended gets ever more, to the end of the file.
+static void test_sequence(void **state)
+{
+    (void)state;
+    struct tarn_ahead ahead = { 0 };
+    const uint64_t size = 40 << 20;
+    const uint64_t want[] = { 512, 896, 1664, 3200, 6272, 12416, 20608, 28800, 36992, 40960 };
+    uint64_t at = 0;
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        const struct tarn_miss miss = { 2, at, 128 * K, 0, size, false };
+        check_span("in sequence", tarn_ahead_note(&ahead, &miss), at, want[i] * K);
+        at = want[i] * K;
+    }
 }
 
 int main(void)
@@ -167,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_needed),      cmocka_unit_test(test_long_run),
         cmocka_unit_test(test_ranges),      cmocka_unit_test(test_whole_file),
         cmocka_unit_test(test_small_files), cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_sequence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
