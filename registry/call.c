@@ -233,9 +233,8 @@ static int on_head(void *context, const struct tarn_http_head *head)
         return 0;
     }
     if (head->status == 401 && !elsewhere) {
-        const char *challenge = tarn_http_header(head, "WWW-Authenticate");
         free(call->challenge);
-        call->challenge = challenge ? strdup(challenge) : NULL;
+        call->challenge = tarn_http_header_list(head, "WWW-Authenticate");
         call->ignore_body = true;
         return 0;
     }

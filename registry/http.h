@@ -32,6 +32,9 @@ struct tarn_http_head {
 };
 // A header's value, the last one of that name; NULL: there is none.
 const char *tarn_http_header(const struct tarn_http_head *head, const char *name);
+// All values of a header that may come several times, with ", " between them, in fresh memory; NULL: there
+// is none.
+char *tarn_http_header_list(const struct tarn_http_head *head, const char *name);
 
 // What to ask and whom to tell. Copied, but for access and body, which must live until done() or the
 // cancel.

@@ -2,6 +2,7 @@
 // One request: an easy handle, its callbacks, and libcurl's errors in our words.
 #include <string.h>
 
+#include "base/file.h"
 #include "registry/http_internal.h"
 
 enum {
@@ -168,6 +169,20 @@ const char *tarn_http_header(const struct tarn_http_head *head, const char *name
     if (header->amount > 1)
         curl_easy_header(head->private, name, header->amount - 1, CURLH_HEADER, -1, &header);
     return header->value;
+}
+
+char *tarn_http_header_list(const struct tarn_http_head *head, const char *name)
+{
+    struct curl_header *header;
+    char *list = NULL;
+    for (size_t i = 0;
+         curl_easy_header(head->private, name, i, CURLH_HEADER, -1, &header) == CURLHE_OK; i++) {
+        tarn_autofree char *before = list;
+        list = tarn_asprintf("%s%s%s", before ? before : "", before ? ", " : "", header->value);
+        if (!list)
+            break;
+    }
+    return list;
 }
 
 // --- the start ----------------------------------------------------------------------------------------

@@ -241,6 +241,21 @@ def test_redirects_keep_the_password(tarn, made, bad, store, login, place):
     assert all("cookie" not in r["headers"] for r in store.log)
 
 
+def test_challenges_in_several_headers(tarn, made, bad, login):
+    """Not only the last of them counts."""
+    login(bad)
+    basic = base64.b64encode(f"{registries.USER}:{registries.PASSWORD}".encode()).decode()
+
+    def ask(exchange):
+        if exchange.headers.get("authorization") == f"Basic {basic}":
+            exchange.send(exchange.forward(authorization=None))
+        else:
+            exchange.send(bad_server.Answer(401, {"WWW-Authenticate": 'Basic realm="x"',
+                                                  "Www-authenticate": "Negotiate"}))
+    bad.fail(ask, "/v2/", "GET HEAD")
+    tarn("digest", f"docker://{bad.host}/{NAME}:t")
+
+
 def test_redirect_that_ends(tarn, made, bad, store, place):
     """A signed URL that is taken no more: asked for anew."""
     bad.fail(bad_server.redirect(store.host, query="?signature=1"), "/blobs/", "GET HEAD")
