@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread runs stage A for layer after layer and hands each over in a slot of one; the calling thread
-// takes it and runs stage B. So at most two layers are spooled at a time. What needs all layers read but
-// no blob written is done by stage A's thread too, so that stage B does not wait for it.
+// One thread runs stage A for layer after layer and hands each over in a short queue; the calling thread
+// takes them and runs stage B. At most two layers are spooled at a time, and small ones besides: images
+// end in many small layers, and what needs all layers read but no blob written, the tree digest and the
+// copy of the original, is then done by stage A's thread while stage B has work for both.
 #include "converter/image_convert.h"
 
 #include <pthread.h>
@@ -11,6 +12,9 @@
 #include "format/bootstrap_layer.h"
 #include "format/listing.h"
 #include "format/merge.h"
+
+// Layers between the stages: any one, and more while they are few and small.
+enum { WAITING_MAX = 16, WAITING_BYTES = 64 << 20, WAITING_NODES = 1 << 16 };
 
 // A layer between the stages.
 struct prepared {
@@ -27,10 +31,11 @@ struct conversion {
     struct tarn_chain chain;
     struct tarn_convert_summary *summary; // stage B's
 
-    pthread_mutex_t lock; // guards slot, full, stop, status
+    pthread_mutex_t lock; // guards what follows up to status
     pthread_cond_t changed;
-    struct prepared slot;
-    bool full;
+    struct prepared waiting[WAITING_MAX]; // a ring
+    uint32_t first;
+    uint32_t count;
     bool stop;                      // stage B failed
     int status;                     // stage A failed
     struct tarn_err a_err;          // stage A's, until it is joined
@@ -154,14 +159,6 @@ static int prepare(struct conversion *conversion, uint32_t i, struct prepared *p
     return ret < 0 ? ret : tarn_merge_layer(chain->merged, tree, err);
 }
 
-static bool slot_full(struct conversion *conversion)
-{
-    pthread_mutex_lock(&conversion->lock);
-    const bool full = conversion->full;
-    pthread_mutex_unlock(&conversion->lock);
-    return full;
-}
-
 static bool stage_b_failed(struct conversion *conversion)
 {
     pthread_mutex_lock(&conversion->lock);
@@ -195,16 +192,37 @@ static int after_last(struct conversion *conversion)
     return ret < 0 ? tarn_fail(&conversion->a_err, ret, "out of memory") : 0;
 }
 
-// Waits for a free slot. False: stage B wants no more.
-static bool hand_over(struct conversion *conversion, struct prepared *prepared)
+static uint64_t nodes_of(const struct prepared *prepared)
+{
+    const struct tarn_tree *tree =
+        prepared->reused ? prepared->found.metadata.tree : prepared->input.tree;
+    return tarn_tree_count(tree);
+}
+
+// Whether the layer can wait besides those that do. With the lock held.
+static bool has_room(const struct conversion *conversion, const struct prepared *prepared)
+{
+    if (conversion->count == 0)
+        return true;
+    uint64_t bytes = prepared->data_length;
+    uint64_t nodes = nodes_of(prepared);
+    for (uint32_t i = 0; i < conversion->count; i++) {
+        const struct prepared *other = &conversion->waiting[(conversion->first + i) % WAITING_MAX];
+        bytes += other->data_length;
+        nodes += nodes_of(other);
+    }
+    return conversion->count < WAITING_MAX && bytes <= WAITING_BYTES && nodes <= WAITING_NODES;
+}
+
+// Waits for room. False: stage B wants no more.
+static bool hand_over(struct conversion *conversion, const struct prepared *prepared)
 {
     pthread_mutex_lock(&conversion->lock);
-    while (conversion->full && !conversion->stop)
+    while (!has_room(conversion, prepared) && !conversion->stop)
         pthread_cond_wait(&conversion->changed, &conversion->lock);
     const bool taken = !conversion->stop;
     if (taken) {
-        conversion->slot = *prepared;
-        conversion->full = true;
+        conversion->waiting[(conversion->first + conversion->count++) % WAITING_MAX] = *prepared;
         pthread_cond_broadcast(&conversion->changed);
     }
     pthread_mutex_unlock(&conversion->lock);
@@ -219,20 +237,11 @@ static int stage_a_layer(struct conversion *conversion, uint32_t i)
     if (ret < 0)
         tarn_err_prepend(&conversion->a_err, "layer %u", i);
     conversion->read[i] = !prepared.reused;
-    const struct tarn_copy *copy = conversion->job->copy;
-    const bool last = i + 1 == conversion->job->layer_count;
-    // Nothing waits for the last layer yet: the time is used. A copy to a registry would take too long.
-    const bool early = ret == 0 && last && slot_full(conversion) &&
-                       (!copy || tarn_repository_lists_tags(copy->to));
-    if (early)
-        ret = after_last(conversion);
     if (ret == 0 && !hand_over(conversion, &prepared))
         ret = -ECANCELED;
     if (ret < 0)
         prepared_release(&prepared);
-    if (ret == 0 && last && !early)
-        ret = after_last(conversion);
-    return ret;
+    return ret == 0 && i + 1 == conversion->job->layer_count ? after_last(conversion) : ret;
 }
 
 static void *stage_a(void *argument)
@@ -386,13 +395,13 @@ static void count_layer(const struct tarn_chain_layer *layer, struct tarn_conver
 static bool take(struct conversion *conversion, struct prepared *prepared)
 {
     pthread_mutex_lock(&conversion->lock);
-    while (!conversion->full && !conversion->stop)
+    while (conversion->count == 0 && !conversion->stop)
         pthread_cond_wait(&conversion->changed, &conversion->lock);
-    const bool taken = conversion->full;
+    const bool taken = conversion->count > 0 && conversion->status == 0;
     if (taken) {
-        *prepared = conversion->slot;
-        conversion->slot = (struct prepared){ 0 };
-        conversion->full = false;
+        *prepared = conversion->waiting[conversion->first];
+        conversion->first = (conversion->first + 1) % WAITING_MAX;
+        conversion->count--;
         pthread_cond_broadcast(&conversion->changed);
     }
     pthread_mutex_unlock(&conversion->lock);
@@ -432,7 +441,8 @@ static int run_stages(struct conversion *conversion, struct tarn_err *err)
     pthread_cond_broadcast(&conversion->changed);
     pthread_mutex_unlock(&conversion->lock);
     pthread_join(thread, NULL);
-    prepared_release(&conversion->slot);
+    for (uint32_t i = 0; i < conversion->count; i++)
+        prepared_release(&conversion->waiting[(conversion->first + i) % WAITING_MAX]);
     if (ret == 0 && conversion->status < 0) {
         ret = conversion->status;
         if (err)
