@@ -133,7 +133,8 @@ static void wrong_row(struct tarn_fetch_run *run, uint32_t index)
                    run->image->name, tarn_digest_format(&run->file->rows.blob, digest),
                    (unsigned long long)location.offset, location.stored_length,
                    (unsigned long long)run->addresses[index],
-                   again ? "fetching it once more" : "its readers get EIO");
+                   again ? "fetching it once more"
+                         : "its readers get EIO; if `tarn check` says so too, push it again");
     tarn_run_drop_stored(run, index);
     if (again)
         tarn_run_enqueue(run, index);

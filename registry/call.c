@@ -348,7 +348,7 @@ static void on_done(void *context, int status, const struct tarn_err *err)
         return;
     }
     call->err = *err;
-    if (status == -ENOMEM) {
+    if (status == -ENOMEM || status == -ELOOP) {
         finish(call, status, err);
     } else if (status == -EKEYREJECTED) {
         tarn_fail(
@@ -498,7 +498,9 @@ int tarn_call_start(struct tarn_endpoint *endpoint, const struct tarn_call_reque
 int tarn_call_unexpected(const struct tarn_http_head *head, const char *what, struct tarn_err *err)
 {
     if (head->status == 404)
-        return tarn_fail(err, -ENOENT, "HTTP status 404: there is no %s", what);
+        return tarn_fail(err, -ENOENT,
+                         "HTTP status 404: there is no %s; is the name right, was it deleted?",
+                         what);
     if (head->status == 403)
         return tarn_fail(err, -EACCES,
                          "HTTP status 403: no access to %s; log in as somebody who has", what);

@@ -112,6 +112,8 @@ static int errno_of(CURLcode code)
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_SSL_CONNECT_ERROR:
         return -EPROTO;
+    case CURLE_TOO_MANY_REDIRECTS:
+        return -ELOOP;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:

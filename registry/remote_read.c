@@ -93,7 +93,9 @@ static bool parse_content_range(const char *text, uint64_t *first, uint64_t *las
 static int wrong_range(struct transfer *transfer, const char *text, struct tarn_err *err)
 {
     const int code = ++transfer->wrong_ranges < WRONG_RANGES_MAX ? -EAGAIN : -EIO;
-    return tarn_fail(err, code, "asked for bytes from %" PRIu64 ", the answer holds '%.80s'",
+    return tarn_fail(err, code,
+                     "asked for bytes from %" PRIu64
+                     ", the answer holds '%.80s'; a proxy that breaks ranges?",
                      transfer->position, text ? text : "");
 }
 
@@ -115,7 +117,9 @@ static int blob_head(void *context, const struct tarn_http_head *head, struct ta
     const char *digest = tarn_http_header(head, "Docker-Content-Digest");
     const char *encoding = tarn_http_header(head, "Content-Encoding");
     if (head->status == 416)
-        return tarn_fail(err, -EUCLEAN, "HTTP status 416: bytes from %" PRIu64 " lie past its end",
+        return tarn_fail(err, -EUCLEAN,
+                         "HTTP status 416: bytes from %" PRIu64
+                         " lie past its end; is it still whole there?",
                          transfer->position);
     if (head->status != 200 && head->status != 206)
         return tarn_call_unexpected(head, "blob", err);
