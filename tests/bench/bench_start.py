@@ -21,4 +21,4 @@ def one_run(image, programs, scratch, registry, name):
         finally:
             container.stop()
     return {"mount s": mounted - begun, "ready s": ready - begun, **counted,
-            "memory MB": memory / 1024}
+            "whole image MB": image.size() / 1e6, "memory MB": memory / 1024}
