@@ -21,6 +21,6 @@ def describe(programs, scratch):
     return {"processor": _first("/proc/cpuinfo", "model name"), "processors": os.cpu_count(),
             "memory MB": int(_first("/proc/meminfo", "MemTotal").split()[0]) // 1024,
             "kernel": platform.release(),
-            "file system": command("stat", "-f", "-c", "%T", scratch).strip(),
+            "file system": command("findmnt", "-n", "-o", "FSTYPE", "-T", scratch).strip(),
             "load before": round(os.getloadavg()[0], 2),
             "tarn": command(os.path.join(programs, "tarn"), "--version").strip()}
