@@ -11,8 +11,8 @@ struct tarn_blob_upload;
 
 int tarn_blob_upload_start(struct tarn_blocking *blocking, struct tarn_repository *repository,
                            struct tarn_blob_upload **upload, struct tarn_err *err) tarn_must_check;
-// Appends. Blocks while a few MiB wait already. upload is void *, for tarn_blob_output.
-int tarn_blob_upload_write(void *upload, const void *bytes, size_t length,
+// Appends. Blocks while a few MiB wait already. context is the upload, as tarn_blob_output has it.
+int tarn_blob_upload_write(void *context, const void *bytes, size_t length,
                            struct tarn_err *err) tarn_must_check;
 // Ends it, as tarn_blocking_commit() does.
 int tarn_blob_upload_commit(struct tarn_blob_upload *upload, const struct tarn_blob_id *blob,
