@@ -2,7 +2,6 @@
 #include "base/arena.h"
 
 #include <stdalign.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@ struct block {
     struct block *next;
     size_t used;
     size_t size;
-    alignas(max_align_t) uint8_t data[];
+    alignas(uint64_t) uint8_t data[];
 };
 
 struct tarn_arena {
@@ -73,7 +72,7 @@ static void *take(struct tarn_arena *arena, size_t size, size_t alignment)
 
 void *tarn_arena_alloc(struct tarn_arena *arena, size_t size)
 {
-    void *memory = take(arena, size, alignof(max_align_t));
+    void *memory = take(arena, size, alignof(uint64_t));
     return memory ? memset(memory, 0, size) : NULL;
 }
 

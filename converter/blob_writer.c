@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/blob_writer.h"
 
+#include <malloc.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -129,6 +130,7 @@ static int write_blob(struct writer *writer, const struct tarn_blob_context *con
     ret = finish_tables(context, layer, writer->result);
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory for chunk tables");
+    malloc_trim(0); // the chunks' buffers, before those of the metadata come
     ret = write_tail(writer, context, layer, err);
     if (ret < 0)
         return ret;

@@ -8,13 +8,12 @@
 int tarn_chain_init(struct tarn_chain *chain, uint32_t capacity)
 {
     *chain = (struct tarn_chain){
-        .placed = tarn_placed_contents_new(),
         .merged = tarn_merge_new(),
         .chunks = tarn_dedup_index_new(),
         .layers = calloc((size_t)capacity + 1, sizeof *chain->layers),
         .capacity = capacity,
     };
-    if (chain->placed && chain->merged && chain->chunks && chain->layers)
+    if (chain->merged && chain->chunks && chain->layers)
         return 0;
     tarn_chain_release(chain);
     return -ENOMEM;
@@ -22,7 +21,6 @@ int tarn_chain_init(struct tarn_chain *chain, uint32_t capacity)
 
 void tarn_chain_release(struct tarn_chain *chain)
 {
-    tarn_placed_contents_free(chain->placed);
     tarn_tree_free(chain->merged);
     tarn_dedup_index_free(chain->chunks);
     for (uint32_t i = 0; chain->layers && i < chain->capacity; i++)
@@ -178,7 +176,6 @@ int tarn_chain_bootstrap(struct tarn_chain *chain, struct tarn_buf *out, struct 
 
 void tarn_chain_drop_trees(struct tarn_chain *chain)
 {
-    tarn_placed_contents_free(tarn_steal(chain->placed));
     tarn_tree_free(tarn_steal(chain->merged));
     tarn_dedup_index_free(tarn_steal(chain->chunks));
 }

@@ -2,7 +2,7 @@
 // What the conversion of one image knows of the layers so far: their results, the merged tree, the
 // contents and chunks that they hold, and their keys.
 //
-// Stage A's thread owns placed and merged and writes a layer's key; stage B's owns the rest. Both are
+// Stage A's thread owns merged and writes a layer's key; stage B's owns the rest. Both are
 // joined before tarn_chain_bootstrap().
 #ifndef TARN_CONVERTER_CHAIN_H
 #define TARN_CONVERTER_CHAIN_H
@@ -22,7 +22,6 @@ struct tarn_chain_layer {
 };
 
 struct tarn_chain {
-    struct tarn_placed_contents *placed;
     struct tarn_tree *merged;
     struct tarn_dedup_index *chunks;
     struct tarn_dict *dict; // borrowed; NULL: none
@@ -43,7 +42,7 @@ void tarn_chain_key(const struct tarn_chain *chain, uint32_t i, const struct tar
 struct tarn_blob_record *tarn_chain_records(const struct tarn_chain *chain);
 
 // Takes over a layer that was converted before. Its metadata must have been made for this chain:
-// -ESTALE if not. Stage B's part; stage A's is tarn_data_space_adopt() and tarn_merge_layer().
+// -ESTALE if not. Stage B's part; stage A's is tarn_merge_layer().
 int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata *metadata,
                      struct tarn_err *err) tarn_must_check;
 

@@ -5,59 +5,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/map.h"
 
-struct tarn_placed_contents {
-    struct tarn_map *map; // of struct tarn_content in the arena, without extents
-    struct tarn_arena *arena;
-};
-
-struct tarn_placed_contents *tarn_placed_contents_new(void)
-{
-    struct tarn_placed_contents *placed = calloc(1, sizeof *placed);
-    if (!placed)
-        return NULL;
-    placed->map = tarn_map_new();
-    placed->arena = tarn_arena_new();
-    if (!placed->map || !placed->arena) {
-        tarn_placed_contents_free(placed);
-        return NULL;
-    }
-    return placed;
-}
-
-void tarn_placed_contents_free(struct tarn_placed_contents *placed)
-{
-    if (!placed)
-        return;
-    tarn_map_free(placed->map);
-    tarn_arena_free(placed->arena);
-    free(placed);
-}
-
-static bool equal(const void *key, const void *value)
-{
-    return tarn_content_same(key, value);
-}
-
-const struct tarn_content *tarn_placed_contents_find(const struct tarn_placed_contents *placed,
-                                                     const struct tarn_content *content)
-{
-    return tarn_map_get(placed->map, tarn_content_hash(content), content, equal);
-}
-
-static int add(struct tarn_placed_contents *placed, const struct tarn_content *content)
-{
-    struct tarn_content *copy = tarn_arena_alloc(placed->arena, sizeof *copy);
-    if (!copy)
-        return -ENOMEM;
-    *copy = *content;
-    copy->extents = NULL; // they belong to the layer's tree; the identity does not need them
-    return tarn_map_add(placed->map, tarn_content_hash(content), copy);
-}
-
-// 0, -EFBIG or -ENOMEM.
-static int place_content(struct tarn_placed_contents *placed, struct tarn_content *content,
+// 0 or -EFBIG.
+static int place_content(const struct tarn_tree *below, struct tarn_content *content,
                          uint32_t chain_index, uint64_t *end)
 {
     const uint64_t stored = tarn_content_stored(content);
@@ -66,7 +16,7 @@ static int place_content(struct tarn_placed_contents *placed, struct tarn_conten
         content->address = 0;
         return 0;
     }
-    const struct tarn_content *lower = tarn_placed_contents_find(placed, content);
+    const struct tarn_content *lower = below ? tarn_tree_find_content(below, content) : NULL;
     if (lower) {
         content->holder = lower->holder;
         content->address = lower->address;
@@ -75,12 +25,10 @@ static int place_content(struct tarn_placed_contents *placed, struct tarn_conten
     content->holder = chain_index;
     content->address = *end;
     *end += tarn_round_up(stored, TARN_BLOCK);
-    if (*end > TARN_DATA_SPACE_LIMIT)
-        return -EFBIG;
-    return add(placed, content);
+    return *end > TARN_DATA_SPACE_LIMIT ? -EFBIG : 0;
 }
 
-int tarn_data_space_place(struct tarn_placed_contents *placed, struct tarn_tree *tree,
+int tarn_data_space_place(const struct tarn_tree *lower, struct tarn_tree *tree,
                           uint32_t chain_index, uint64_t *length, struct tarn_err *err)
 {
     *length = 0;
@@ -89,25 +37,9 @@ int tarn_data_space_place(struct tarn_placed_contents *placed, struct tarn_tree 
         if (!node->inode || !S_ISREG(node->inode->mode) ||
             node->inode->content->holder != TARN_NONE)
             continue;
-        const int ret = place_content(placed, node->inode->content, chain_index, length);
-        if (ret == -EFBIG)
-            return tarn_fail(err, ret, "the layer holds more than the format's 16 TiB");
+        const int ret = place_content(lower, node->inode->content, chain_index, length);
         if (ret < 0)
-            return tarn_fail(err, ret, "out of memory for the layer's contents");
-    }
-    return 0;
-}
-
-int tarn_data_space_adopt(struct tarn_placed_contents *placed, const struct tarn_tree *tree,
-                          uint32_t chain_index, struct tarn_err *err)
-{
-    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node)) {
-        if (!node->inode || !S_ISREG(node->inode->mode))
-            continue;
-        const struct tarn_content *content = node->inode->content;
-        if (content->holder == chain_index && tarn_content_stored(content) > 0 &&
-            !tarn_placed_contents_find(placed, content) && add(placed, content) < 0)
-            return tarn_fail(err, -ENOMEM, "out of memory for the layer's contents");
+            return tarn_fail(err, ret, "the layer holds more than the format's 16 TiB");
     }
     return 0;
 }

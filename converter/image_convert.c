@@ -5,6 +5,7 @@
 // copy of the original, is then done by stage A's thread while stage B has work for both.
 #include "converter/image_convert.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -96,7 +97,7 @@ static int read_layer(struct conversion *conversion, uint32_t i, struct prepared
     const struct tarn_image_job *job = conversion->job;
     struct tarn_chain *chain = &conversion->chain;
     const struct tarn_layer_read_options options = {
-        .placed = chain->placed,
+        .lower = chain->merged,
         .cancel = job->options->cancel,
         .progress = on_read,
         .progress_context = (void *)(uintptr_t)job->options,
@@ -110,7 +111,7 @@ static int read_layer(struct conversion *conversion, uint32_t i, struct prepared
     prepared->diff_id = prepared->input.diff_id;
     prepared->source_digest = prepared->input.source_digest;
     ret =
-        tarn_data_space_place(chain->placed, prepared->input.tree, i, &prepared->data_length, err);
+        tarn_data_space_place(chain->merged, prepared->input.tree, i, &prepared->data_length, err);
     if (ret == 0 && job->layers[i].source.kind == TARN_LAYER_SOURCE_DIRECTORY)
         ret = directory_digest(prepared->input.tree, &prepared->diff_id, err);
     return ret;
@@ -145,18 +146,27 @@ static int prepare(struct conversion *conversion, uint32_t i, struct prepared *p
         if (ret < 0)
             return ret;
     }
-    const struct tarn_tree *tree;
+    struct tarn_tree *tree;
     if (ret == 1) {
         tree = prepared->found.metadata.tree;
         prepared->source_digest = layer->source.blob.digest;
-        ret = tarn_data_space_adopt(chain->placed, tree, i, err);
+        ret = 0;
     } else {
         ret = read_layer(conversion, i, prepared, err);
         if (ret == 0 && !layer->has_diff_id)
             ret = find_reusable(conversion, i, &prepared->diff_id, prepared, err);
         tree = prepared->input.tree;
     }
-    return ret < 0 ? ret : tarn_merge_layer(chain->merged, tree, err);
+    if (ret < 0)
+        return ret;
+    // The memory that a conversion takes is that of these trees: what is not needed any more goes.
+    tarn_tree_drop_index(tree);
+    ret = tarn_merge_layer(chain->merged, tree, err);
+    if (i + 1 == conversion->job->layer_count) {
+        tarn_tree_drop_index(chain->merged);
+        malloc_trim(0);
+    }
+    return ret;
 }
 
 static bool stage_b_failed(struct conversion *conversion)

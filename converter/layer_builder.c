@@ -383,7 +383,7 @@ int tarn_layer_builder_data(struct tarn_layer_builder *builder, uint64_t offset,
 static bool is_placed(void *context, const struct tarn_content *content)
 {
     const struct tarn_layer_builder *builder = context;
-    return builder->setup.placed && tarn_placed_contents_find(builder->setup.placed, content);
+    return builder->setup.lower && tarn_tree_find_content(builder->setup.lower, content);
 }
 
 int tarn_layer_builder_end(struct tarn_layer_builder *builder, struct tarn_err *err)

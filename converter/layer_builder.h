@@ -9,12 +9,12 @@
 
 struct tarn_layer_builder;
 
-// tree: a new one; spool: takes the contents; placed: what the layers below hold, or NULL. All are
+// tree: a new one; spool: takes the contents; lower: the merged tree of the layers below, or NULL. All are
 // borrowed. whiteouts: names with .wh. are whiteouts (archives), or names like others (directories).
 struct tarn_layer_builder_setup {
     struct tarn_tree *tree;
     struct tarn_spool *spool;
-    const struct tarn_placed_contents *placed;
+    const struct tarn_tree *lower;
     bool whiteouts;
 };
 struct tarn_layer_builder *tarn_layer_builder_new(const struct tarn_layer_builder_setup *setup);

@@ -232,7 +232,7 @@ static int read_layer(const struct tarn_layer_source *source,
     const struct tarn_layer_builder_setup setup = {
         .tree = input->tree,
         .spool = input->spool,
-        .placed = options->placed,
+        .lower = options->lower,
         .whiteouts = source->kind != TARN_LAYER_SOURCE_DIRECTORY,
     };
     tarn_cleanup(tarn_layer_builder_free_p) struct tarn_layer_builder *builder =

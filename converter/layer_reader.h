@@ -29,7 +29,7 @@ struct tarn_layer_source {
 };
 
 struct tarn_layer_read_options {
-    const struct tarn_placed_contents *placed; // what the layers below hold; NULL: nothing
+    const struct tarn_tree *lower;       // the merged tree of the layers below; NULL: nothing
     bool measure;                        // only tree and identities are wanted: nothing is spooled
     const volatile sig_atomic_t *cancel; // NULL, or ends the read with -EINTR once it is not 0
     void (*progress)(void *context, uint64_t bytes); // NULL, or told of bytes read from the source

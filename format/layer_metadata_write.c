@@ -26,6 +26,14 @@ static int append(struct writer *writer, const struct tarn_section_form *form, c
     return ret < 0 ? tarn_fail(writer->err, ret, "out of memory") : 0;
 }
 
+static int append_columns(struct writer *writer, const struct tarn_section_form *form,
+                          const struct tarn_buf *columns)
+{
+    const int ret = tarn_section_append_columns(&writer->sections, writer->out, form, columns->data,
+                                                columns->length);
+    return ret < 0 ? tarn_fail(writer->err, ret, "out of memory") : 0;
+}
+
 static int out_of_memory(const struct writer *writer)
 {
     return tarn_fail(writer->err, -ENOMEM, "out of memory");
@@ -150,16 +158,20 @@ static void put_inode(uint8_t *record, const struct tarn_inode *inode, uint64_t 
 
 static int write_inodes(struct writer *writer)
 {
-    tarn_autobuf struct tarn_buf records = { 0 };
-    if (tarn_buf_append_zeros(&records, (size_t)writer->inode_count * INODE_SIZE) < 0)
+    tarn_autobuf struct tarn_buf columns = { 0 };
+    if (tarn_buf_append_zeros(&columns, (size_t)writer->inode_count * INODE_SIZE) < 0)
         return out_of_memory(writer);
     struct tarn_node *node = tarn_tree_root(writer->tree);
     const struct tarn_inode *inode;
     uint64_t target = 0;
-    for (uint32_t i = 0; (inode = next_inode(&node, &i));)
-        put_inode(records.data + (size_t)inode->index * INODE_SIZE, inode, &target);
+    for (uint32_t i = 0; (inode = next_inode(&node, &i));) {
+        uint8_t record[INODE_SIZE] = { 0 };
+        put_inode(record, inode, &target);
+        tarn_section_put_columns(columns.data, writer->inode_count, inode->index, record,
+                                 INODE_SIZE);
+    }
     const struct tarn_section_form form = { TARN_SECTION_INODES, true, INODE_SIZE };
-    return append(writer, &form, records.data, records.length);
+    return append_columns(writer, &form, &columns);
 }
 
 static uint16_t name_flags(const struct tarn_node *node)
@@ -285,9 +297,9 @@ static void put_extents(uint8_t *records, const struct tarn_content *content)
 
 static int write_contents(struct writer *writer)
 {
-    tarn_autobuf struct tarn_buf records = { 0 };
+    tarn_autobuf struct tarn_buf columns = { 0 };
     tarn_autobuf struct tarn_buf units = { 0 };
-    if (tarn_buf_append_zeros(&records, (size_t)writer->content_count * CONTENT_SIZE) < 0 ||
+    if (tarn_buf_append_zeros(&columns, (size_t)writer->content_count * CONTENT_SIZE) < 0 ||
         tarn_buf_append_zeros(&units, (size_t)writer->extent_count * EXTENT_SIZE) < 0)
         return out_of_memory(writer);
     struct tarn_node *node = tarn_tree_root(writer->tree);
@@ -297,15 +309,19 @@ static int write_contents(struct writer *writer)
     for (uint32_t i = 0; (inode = next_inode(&node, &i));) {
         if (!S_ISREG(inode->mode) || inode->content->index != written)
             continue;
-        put_content(records.data + (size_t)written++ * CONTENT_SIZE, inode->content, extent);
+        uint8_t record[CONTENT_SIZE] = { 0 };
+        put_content(record, inode->content, extent);
+        tarn_section_put_columns(columns.data, writer->content_count, written++, record,
+                                 CONTENT_SIZE);
         if (inode->content->extent_count > 0)
             put_extents(units.data + (size_t)extent * EXTENT_SIZE, inode->content);
         extent += inode->content->extent_count;
     }
     const struct tarn_section_form form = { TARN_SECTION_CONTENTS, true, CONTENT_SIZE };
-    const int ret = append(writer, &form, records.data, records.length);
+    const int ret = append_columns(writer, &form, &columns);
     if (ret < 0)
         return ret;
+    tarn_buf_release(&columns);
     const struct tarn_section_form units_form = { TARN_SECTION_UNITS, true, EXTENT_SIZE };
     return append(writer, &units_form, units.data, units.length);
 }

@@ -125,10 +125,10 @@ static int append_compressed(struct tarn_buf *out, const void *data, size_t leng
 }
 
 static int append_stored(struct tarn_buf *out, const struct tarn_section_form *form,
-                         const void *data, size_t length)
+                         const void *data, size_t length, bool in_columns)
 {
     tarn_autofree uint8_t *columns = NULL;
-    if (form->stride) {
+    if (form->stride && !in_columns) {
         assert(length % form->stride == 0);
         columns = malloc(length);
         if (!columns)
@@ -144,9 +144,11 @@ static int append_padding(struct tarn_buf *out, uint64_t position)
     return tarn_buf_append_zeros(out, tarn_round_up(position, SECTION_ALIGNMENT) - position);
 }
 
-int tarn_section_append(struct tarn_sections *sections, struct tarn_buf *out,
-                        const struct tarn_section_form *form, const void *data, size_t length)
+static int append_section(struct tarn_sections *sections, struct tarn_buf *out,
+                          const struct tarn_section_form *form, const struct tarn_bytes *data,
+                          bool in_columns)
 {
+    const size_t length = data->length;
     if (sections->count == TARN_SECTIONS_MAX)
         return -E2BIG;
     int ret = append_padding(out, out->length);
@@ -157,7 +159,7 @@ int tarn_section_append(struct tarn_sections *sections, struct tarn_buf *out,
     if (length > 0) {
         section->zstd = form->zstd;
         section->stride = form->stride;
-        ret = append_stored(out, form, data, length);
+        ret = append_stored(out, form, data->data, length, in_columns);
         if (ret < 0)
             return ret;
     }
@@ -165,6 +167,21 @@ int tarn_section_append(struct tarn_sections *sections, struct tarn_buf *out,
     section->xxh3 = XXH3_64bits(length ? out->data + section->offset : NULL, section->length);
     sections->count++;
     return 0;
+}
+
+int tarn_section_append(struct tarn_sections *sections, struct tarn_buf *out,
+                        const struct tarn_section_form *form, const void *data, size_t length)
+{
+    const struct tarn_bytes bytes = { data, length };
+    return append_section(sections, out, form, &bytes, false);
+}
+
+int tarn_section_append_columns(struct tarn_sections *sections, struct tarn_buf *out,
+                                const struct tarn_section_form *form, const void *columns,
+                                size_t length)
+{
+    const struct tarn_bytes bytes = { columns, length };
+    return append_section(sections, out, form, &bytes, true);
 }
 
 int tarn_sections_finish(const struct tarn_sections *sections, enum tarn_container container,

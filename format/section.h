@@ -64,6 +64,17 @@ struct tarn_section_form {
 int tarn_section_append(struct tarn_sections *sections, struct tarn_buf *out,
                         const struct tarn_section_form *form, const void *data,
                         size_t length) tarn_must_check;
+// The same for data that stands in columns already: of large sections, so that they are not there twice.
+int tarn_section_append_columns(struct tarn_sections *sections, struct tarn_buf *out,
+                                const struct tarn_section_form *form, const void *columns,
+                                size_t length) tarn_must_check;
+// Puts record i of count into columns.
+static inline void tarn_section_put_columns(uint8_t *columns, size_t count, size_t i,
+                                            const uint8_t *record, size_t stride)
+{
+    for (size_t column = 0; column < stride; column++)
+        columns[column * count + i] = record[column];
+}
 // Appends directory and trailer, at the next multiple of 8, of a container that starts offset_base
 // bytes before out[0]; the offsets in sections count from the container's start. 0 or -ENOMEM.
 int tarn_sections_finish(const struct tarn_sections *sections, enum tarn_container container,

@@ -41,22 +41,26 @@ struct tarn_tree *tarn_tree_new(void)
     tree->contents = tarn_map_new();
     if (!tree->arena || !tree->nodes || !tree->sets || !tree->contents)
         return NULL;
-    tree->root = tarn_arena_alloc(tree->arena, sizeof *tree->root);
+    tree->root = tarn_arena_alloc(tree->arena, sizeof *tree->root + 1);
     if (!tree->root)
         return NULL;
-    tree->root->name = "";
     tree->count = 1;
     tree->sorted = true;
     return tarn_steal(tree);
+}
+
+void tarn_tree_drop_index(struct tarn_tree *tree)
+{
+    tarn_map_free(tarn_steal(tree->contents));
+    tarn_map_free(tarn_steal(tree->sets));
+    tarn_map_free(tarn_steal(tree->nodes));
 }
 
 void tarn_tree_free(struct tarn_tree *tree)
 {
     if (!tree)
         return;
-    tarn_map_free(tree->contents);
-    tarn_map_free(tree->sets);
-    tarn_map_free(tree->nodes);
+    tarn_tree_drop_index(tree);
     tarn_arena_free(tree->arena);
     free(tree);
 }
@@ -107,12 +111,11 @@ int tarn_tree_add(struct tarn_tree *tree, struct tarn_node *parent, const char *
 {
     if (!name_ok(name, length) || tree->count >= TARN_ENTRIES_LIMIT)
         return -EINVAL;
-    struct tarn_node *added = tarn_arena_alloc(tree->arena, sizeof *added);
+    struct tarn_node *added =
+        tarn_arena_alloc(tree->arena, offsetof(struct tarn_node, name) + length + 1);
     if (!added)
         return -ENOMEM;
-    added->name = tarn_arena_copy(tree->arena, name, length);
-    if (!added->name)
-        return -ENOMEM;
+    memcpy(added->name, name, length);
     added->length = (uint16_t)length;
     added->parent = parent;
     const struct key key = { parent, added->name, length };
@@ -188,6 +191,12 @@ void tarn_node_set_inode(struct tarn_node *node, struct tarn_inode *inode)
 static bool content_equal(const void *key, const void *value)
 {
     return tarn_content_same(key, value);
+}
+
+const struct tarn_content *tarn_tree_find_content(const struct tarn_tree *tree,
+                                                  const struct tarn_content *content)
+{
+    return tarn_map_get(tree->contents, tarn_content_hash(content), content, content_equal);
 }
 
 struct tarn_content *tarn_tree_content(struct tarn_tree *tree, const struct tarn_content *content)

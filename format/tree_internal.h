@@ -8,6 +8,7 @@
 
 struct tarn_tree {
     struct tarn_arena *arena;
+    // NULL after tarn_tree_drop_index():
     struct tarn_map *nodes;    // by parent and name, the root excluded
     struct tarn_map *sets;     // xattr sets by all that is in them
     struct tarn_map *contents; // by identity

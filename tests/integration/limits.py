@@ -22,7 +22,7 @@ from corner_cases import noise  # noqa: E402
 from tars import Tar, header, pad, pax_records  # noqa: E402
 
 MIB = 1 << 20
-CONVERTER_MEMORY, PER_ENTRY = 256 * MIB, 1000
+CONVERTER_MEMORY, PER_ENTRY = 256 * MIB, 800
 DAEMON_MEMORY, PER_MOUNT = 16 * MIB, 20000
 
 # A process starts with the peak of the one that it was forked from: hence a small one between.
