@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import environment
@@ -37,6 +38,15 @@ def daemon(tarn):
 
 def stats(tarn):
     return tarn.json("stats")["total"]
+
+
+def wait_until_idle(tarn):
+    """Whether what runs ahead has come: nothing is counted any more."""
+    def same():
+        before = stats(tarn)
+        time.sleep(0.1)
+        return stats(tarn) == before
+    return environment.wait_until(same, 20)
 
 
 def slots(tarn):

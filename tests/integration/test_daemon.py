@@ -410,6 +410,28 @@ def test_full_disk(own, tarn, place, tmp_path):
         help_.stop(tarn)
 
 
+def test_each_mount_has_its_share(own, tarn, place, tmp_path):
+    """Of two mounts of one image the one that reads is counted for what was fetched."""
+    second = tmp_path / "second"
+    second.mkdir()
+    tarn("mount", own.converted, place)
+    tarn("mount", own.converted, second)
+    assert read(place / "d" / "f0") == noise(SIZE, 9000)
+    assert help_.wait_until_idle(tarn)
+    report = tarn.json("stats")
+    total = report["total"]
+    shares = {m["directory"]: m for m in report["mounts"]}
+    assert shares[str(place)]["fetched_bytes"] == total["fetched_bytes"] > 0, report
+    assert shares[str(place)]["ranges"] == total["ranges"] > 0
+    assert shares[str(second)]["fetched_bytes"] == shares[str(second)]["ranges"] == 0
+    for what in ("mount_requests", "mount_bytes"):
+        assert sum(m[what] for m in report["mounts"]) == total[what]
+        assert all(m[what] > 0 for m in report["mounts"]), report
+    # The second found the bootstrap open: one request less.
+    assert shares[str(second)]["mount_requests"] == shares[str(place)]["mount_requests"] - 1
+    tarn("umount", second)
+
+
 def test_full_disk_from_the_start(own, tarn, place, tmp_path):
     """An image can be mounted and read with no room for its bootstrap or tables."""
     with mounts.Mounted("tmpfs", "tmpfs", tarn.root, "size=64k,mode=0700"):
