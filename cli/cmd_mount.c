@@ -68,7 +68,10 @@ static char *absolute_image(const char *text, struct tarn_access *access, struct
         if (reference.has_digest)
             tarn_digest_format(&reference.digest, digest);
         if (!path)
-            tarn_fail_errno(err, -errno, "%s", text);
+            tarn_fail_errno(err, -errno,
+                            "%s: cannot open '%s' (a path in an image name ends at its "
+                            "first ':')",
+                            text, reference.path);
         else if (strchr(path, ':'))
             tarn_fail(err, -EINVAL, "%s: its path %s has a ':'", text, path);
         else
@@ -200,8 +203,11 @@ static int run(struct mount_arguments *arguments, struct tarn_err *err)
     assert(arguments->directory);
     tarn_autoclose int directory = open(arguments->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     tarn_autofree char *path = directory < 0 ? NULL : realpath(arguments->directory, NULL);
-    if (!path || !root)
-        return tarn_fail_errno(err, -errno, "%s", arguments->directory);
+    if (!path)
+        return tarn_fail_errno(err, -errno, "cannot mount on '%s', which must be a directory",
+                               arguments->directory);
+    if (!root)
+        return tarn_fail(err, -ENOMEM, "out of memory");
     tarn_autojson json_t *message = request(arguments, image, path);
     if (!message)
         return tarn_fail(err, -ENOMEM, "out of memory");

@@ -64,7 +64,7 @@ struct tarn_tree *tarn_tree_new(void); // a root node without inode; NULL when o
 void tarn_tree_free(struct tarn_tree *tree);
 TARN_DEFINE_CLEANUP(struct tarn_tree, tarn_tree_free)
 
-// Forgets what is needed to look up children, xattr sets and contents: a third of the memory. After that
+// Forgets what is needed to look up children, xattr sets and contents: a quarter of the memory. After that
 // a tree is only walked, sorted and freed.
 void tarn_tree_drop_index(struct tarn_tree *tree);
 

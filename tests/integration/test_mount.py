@@ -254,10 +254,10 @@ def test_the_base_shows_mounts(specials, tarn, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["oci:{layout}:latest", "{tmp}/none"], "none: No such file or directory"),
-    (["oci:{layout}:latest", "/etc/passwd"], "/etc/passwd: Not a directory"),
+    (["oci:{layout}:latest", "{tmp}/none"], "cannot mount on '.*none', which must be a directory: No such"),
+    (["oci:{layout}:latest", "/etc/passwd"], "'/etc/passwd', which must be a directory: Not a directory"),
     (["oci:{layout}:other", "{mnt}"], "other"),
-    (["oci:{tmp}/nowhere:latest", "{mnt}"], "nowhere.*No such file"),
+    (["oci:{tmp}/nowhere:latest", "{mnt}"], "cannot open '.*/nowhere' .*first ':'.*No such file"),
     (["{source}", "{mnt}"], "not a Tarn image; `tarn convert` makes one"),
     (["dir:/usr", "{mnt}"], "no converted image; `tarn convert`"),
     (["oci:{layout}:latest"], "an image and a directory are needed"),
