@@ -321,8 +321,7 @@ static void test_callbacks(void **state)
     struct tarn_reference reference;
     tarn_test_place_open(place, "oci", "layout", true);
     const struct tarn_blob_id blob = put_big(place);
-    tarn_cleanup(tarn_repository_close_p) struct tarn_repository *writer =
-        tarn_steal(place->repository);
+    struct tarn_repository *writer = tarn_steal(place->repository);
     tarn_autofree char *text = tarn_asprintf("oci:%s/layout", place->directory);
     assert_int_equal(tarn_reference_parse(text, &reference, NULL), 0);
     assert_int_equal(uv_loop_init(&loop), 0);
@@ -363,6 +362,7 @@ static void test_callbacks(void **state)
     tarn_repository_close(tarn_steal(place->repository));
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
+    tarn_repository_close(writer);
 }
 
 // --- uploads ------------------------------------------------------------------------------------------
