@@ -260,7 +260,8 @@ static int refuse_itself(struct tarn_layer_builder *builder, const struct tarn_b
     const int ret = resolve(builder, entry->path, entry->path_length, &own, err);
     if (ret < 0)
         return ret;
-    if (own.length == target->length && memcmp(own.data, target->data, own.length) == 0)
+    if (own.length > 0 && own.length == target->length &&
+        memcmp(own.data, target->data, own.length) == 0)
         return tarn_fail(err, -EINVAL, "a hard link to itself is refused");
     return 0;
 }
