@@ -31,6 +31,7 @@ ACCEPT = ", ".join((
     "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json"))
+WITH_US = ("setpriv", "--pdeathsig", "KILL")  # a server ends when the tests do, however they end
 LEEWAY = 60  # seconds that docker-registry adds to a token's life
 
 
@@ -216,8 +217,8 @@ class Registry:
         path = self.directory / "config.yml"
         path.write_text(json.dumps(self.config))  # YAML holds all of JSON
         with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(["docker-registry", "serve", path], stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*WITH_US, "docker-registry", "serve", path],
+                                            stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             start_new_session=True)
         environment.wait_until(lambda: listens(self.port) or self.process.poll() is not None, 20,
                                0.02)
@@ -330,8 +331,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
   path = "{self.directory}/opt"
 """)
         with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen(["containerd", "-c", config], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, start_new_session=True)
+            self.process = subprocess.Popen([*WITH_US, "containerd", "-c", config], stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         assert environment.wait_until(
             lambda: self.process.poll() is not None or self.ctr("version", check=False) == 0, 60), \
             (self.directory / "log").read_text()
