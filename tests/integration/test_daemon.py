@@ -529,14 +529,13 @@ def test_blob_that_is_short(own, tarn, place):
 
 
 def descriptors(image):
-    """(what, digest) of all that a mount reads first."""
+    """(what, digest) of all that a mount reads first: not the config, as the index tells the platform."""
     manifest = image.read.descriptor["digest"]
     value = __import__("oci_layout").read_json(image.layout, manifest)
-    return [("manifest", manifest), ("config", value["config"]["digest"]),
-            ("bootstrap", value["layers"][-1]["digest"])]
+    return [("manifest", manifest), ("bootstrap", value["layers"][-1]["digest"])]
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(2))
 def test_damage_that_refuses_the_mount(own, tarn, place, index):
     what, digest = descriptors(own)[index]
     path = os.path.join(own.layout, "blobs", *digest.split(":"))
