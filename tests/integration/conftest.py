@@ -141,4 +141,6 @@ def bad(session_bad):
 @pytest.fixture(autouse=True, scope="session")
 def no_login(tmp_path_factory):
     """Nobody's own credentials get into a test."""
-    os.environ["DOCKER_CONFIG"] = str(tmp_path_factory.mktemp("no-login"))
+    no_login = tmp_path_factory.mktemp("no-login")
+    (no_login / "config.json").write_text("{}")  # podman wants one where the variable leads
+    os.environ["DOCKER_CONFIG"] = str(no_login)
