@@ -105,7 +105,8 @@ static void test_index(void **state)
     assert_int_equal(tarn_test_publish(place, "t", index, NULL, NULL), 0);
     tarn_autojson json_t *lost = blob(place, "lost");
     // All of it once more: it is there, so it is not new.
-    tarn_autojson json_t *two = tarn_test_put_image(place, "one");
+    tarn_autojson json_t *again = tarn_test_put_image(place, "one");
+    assert_true(json_equal(again, one));
     close_it(place);
     assert_true(is_there(place, index) && is_there(place, one) && parts_are_there(place, one));
     assert_false(is_there(place, lost));
