@@ -70,7 +70,7 @@ static void test_round_trips(void **state)
         struct tarn_encoder *encoder = tarn_encoder_new(levels[l]);
         assert_non_null(encoder);
         for (size_t i = 0; i < 84; i++) {
-            const size_t place = i % 2 ? 100000 : DATA / 2 + 100000; // text, noise
+            const size_t place = TARN_PREFIX_LENGTH + (i % 2 ? 0 : DATA / 2); // text, noise
             const struct tarn_plain_chunk plain = { f->data + place, lengths[i / 2 / 6],
                                                     prefixes[i / 2 % 6] };
             bool raw = false;
