@@ -12,7 +12,7 @@
 
 enum {
     PART = 8 << 20,
-    PART_MAX = 64 << 20,
+    PART_MAX = 32 << 20,
     RECOVERIES_MAX = 8, // without a byte more at the registry
 };
 
@@ -400,7 +400,7 @@ static void proceed(struct upload *upload)
         return;
     if (!upload->location)
         start_session(upload);
-    else if (pending < PART)
+    else if (upload->committing && pending <= PART_MAX)
         send_last(upload);
     else
         send_part(upload);

@@ -115,7 +115,7 @@ def xattrs(tar):
             b"acl": {b"system.posix_acl_access": ACCESS},
             b"empty": {b"user.empty": b""},
             b"binary": {b"user.binary": BINARY, b"user.newline": b"\n", b"user.equals": b"a=b"},
-            b"name": {b"user." + b"n" * 250: b"long name", b"security." + b"n" * 246: b"", b"user.n=1": b"", b"user.\xff": b"x"},
+            b"name": {b"user." + b"n" * 250: b"long name", b"security." + b"n" * 246: b"s", b"user.n=1": b"", b"user.\xff": b"x"},
             b"big": {b"user.big": noise(60000, 11)},
             b"bigger": {b"user.big": noise(65535, 12)},
             b"many": {b"user.%03d" % i: b"%d" % (i % 7) for i in range(300)}}.items():
