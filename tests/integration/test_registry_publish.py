@@ -14,7 +14,6 @@ import registry_help as help_
 from registry_help import blob_requests, content, plain_layer, published, uploads
 
 
-
 @pytest.fixture(scope="module")
 def source(registry, tmp_path_factory):
     """Three small layers."""
