@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "daemon/fuse_server.h"
+#include "daemon/read_source.h"
 
 enum {
     TARN_NODE_ROOT = 1,
@@ -85,18 +86,23 @@ struct tarn_base_listing {
 };
 void tarn_base_readdir(fuse_req_t req, fuse_ino_t ino, const struct tarn_base_listing *listing);
 
-// fuse_read.c: answers a read. Takes over the reference to the slot; node NULL: of the blob file.
-struct tarn_read_source {
-    struct tarn_slot *slot;
-    const struct tarn_erofs_inode *inode; // NULL: a blob's data space
-    uint32_t blob;
-};
+// fuse_read.c: answers a read. Takes over the reference to the slot.
 void tarn_read_serve(fuse_req_t req, const struct tarn_read_source *source, size_t size,
                      off_t offset);
-// Answers reads that have waited for too long, or whose reader was killed.
-void tarn_read_watch(uv_timer_t *timer);
 // A read of blobs/<digest>.
 void tarn_read_blob(fuse_req_t req, uint32_t number, size_t size, off_t offset);
+// Counts a read that is answered with so many bytes.
+void tarn_read_count(struct tarn_server *server, struct tarn_slot *slot, size_t size);
+// Answers with an error, and counts it.
+void tarn_read_reply_error(fuse_req_t req, struct tarn_server *server, const struct tarn_slot *slot,
+                           int status);
+
+// read_wait.c: answers a read, inside its source, when its chunks have come. Takes over the reference
+// to the slot. Any thread.
+void tarn_read_wait(fuse_req_t req, const struct tarn_read_source *source, size_t size,
+                    uint64_t offset);
+// Answers reads that have waited for too long, or whose reader was killed. On the loop's thread.
+void tarn_read_watch(uv_timer_t *timer);
 
 extern const struct fuse_lowlevel_ops tarn_fuse_operations;
 

@@ -1,91 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads. The thread that took the request answers it when all of its chunks are local: copying beats
-// splicing. Else it leaves a small request to the loop and goes on; the loop wants the chunks, the
-// request queues on the first that is missing, and when none is, a thread of the pool answers.
-#include <fcntl.h>
-#include <signal.h>
-#include <stddef.h>
-
+// splicing. Else it leaves a small request to the loop (read_wait.c) and goes on.
 #include "base/log.h"
 #include "daemon/fuse_internal.h"
 
-// WATCH_MS: how often the reads that wait are looked at. A read that fails because nothing came within
-// the image's timeout is often asked again at once, by the kernel for single pages: within AGAIN_MS
-// such a read has SHORT_MS, so that its reader has not to wait twice. GRACE_MS: the transport, which
-// knows why, speaks first.
-enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000 };
-
-// A read that waits: at most 256 bytes with libfuse's request. While it waits for a chunk it is in the
-// server's list, the loop's thread only.
-struct tarn_pending_read {
-    union {
-        struct tarn_post post;
-        struct tarn_job job;
-        struct tarn_fetch_waiter waiter;
-    };
-    struct tarn_pending_read *before;
-    struct tarn_pending_read *after;
-    fuse_req_t req;         // NULL: it was answered while it waited
-    struct tarn_slot *slot; // a reference is held
-    uint64_t start;         // the loop's time when it came
-    uint64_t node;          // nid, or the blob's index
-    uint64_t offset;
-    uint32_t size;
-    // When the store is full: the answer so far, the first `assembled` bytes of it.
-    uint32_t assembled;
-    uint8_t *assembly; // owned
-    _Atomic bool interrupted;
-    bool blob;
-    bool started;
-    bool listed;
-    bool again; // comes right after one that failed
-};
-_Static_assert(sizeof(struct tarn_pending_read) <= 128, "a read that waits must stay small");
-
-// A piece of a read: a hole, or bytes of one data space.
-struct piece {
-    bool hole;
-    uint32_t blob;
-    struct tarn_data_file *file;
-    uint64_t address;
-    uint64_t length;
-};
-
-static int map_piece(const struct tarn_read_source *source, uint64_t offset, uint64_t end,
-                     struct piece *piece)
+void tarn_read_count(struct tarn_server *server, struct tarn_slot *slot, size_t size)
 {
-    const struct tarn_node_image *image = source->slot->image;
-    const struct tarn_bootstrap *bootstrap = &image->bootstrap;
-    *piece = (struct piece){ .blob = source->blob, .address = offset, .length = end - offset };
-    if (source->inode) {
-        struct tarn_erofs_extent extent;
-        const int ret = tarn_erofs_map(&bootstrap->erofs, source->inode, offset, &extent);
-        if (ret < 0)
-            return ret;
-        if (extent.slot > bootstrap->slot_count || extent.length == 0)
-            return -EUCLEAN;
-        piece->length = tarn_min_u64(extent.length, end - offset);
-        piece->hole = extent.slot == 0;
-        if (piece->hole)
-            return 0;
-        piece->blob = bootstrap->slot_blobs[extent.slot];
-        piece->address = extent.address;
-    }
-    piece->file = image->files[piece->blob];
-    return tarn_range_ok(piece->address, piece->length, piece->file->rows.data_length) ? 0
-                                                                                       : -EUCLEAN;
+    tarn_count(&slot->share->reads, 1);
+    tarn_count(&slot->share->read_bytes, size);
+    tarn_count(&slot->image->counters.reads, 1);
+    tarn_count(&slot->image->counters.read_bytes, size);
+    tarn_count(&server->options.total->reads, 1);
+    tarn_count(&server->options.total->read_bytes, size);
 }
 
-static uint64_t source_size(const struct tarn_read_source *source)
+void tarn_read_reply_error(fuse_req_t req, struct tarn_server *server, const struct tarn_slot *slot,
+                           int status)
 {
-    return source->inode ? source->inode->size
-                         : source->slot->image->files[source->blob]->rows.data_length;
+    tarn_count(&slot->image->counters.read_errors, 1);
+    tarn_count(&server->options.total->read_errors, 1);
+    const bool told = status == -EUCLEAN || status == -ENOMEM || status == -EINTR;
+    fuse_reply_err(req, told ? -status : EIO);
 }
-
-// --- answering what is local -----------------------------------------------------------------------
 
 // Whether all chunks of the piece are verified; those that are only written are checked here.
-static bool piece_local(const struct tarn_read_source *source, const struct piece *piece,
+static bool piece_local(const struct tarn_read_source *source, const struct tarn_read_piece *piece,
                         struct tarn_server *server, uint8_t *scratch)
 {
     const struct tarn_tables *tables = &source->slot->image->bootstrap.tables;
@@ -113,473 +52,6 @@ static bool piece_local(const struct tarn_read_source *source, const struct piec
     return row != TARN_NONE;
 }
 
-// Fills in [from, to) of the read from data files whose chunks are verified. 0 or -errno.
-static int fill(const struct tarn_read_source *source, uint64_t from, uint64_t to, uint8_t *out)
-{
-    while (from < to) {
-        struct piece piece;
-        int ret = map_piece(source, from, to, &piece);
-        if (ret == 0 && piece.hole)
-            memset(out, 0, (size_t)piece.length);
-        else if (ret == 0)
-            ret = tarn_data_file_read(piece.file, piece.address, out, (size_t)piece.length);
-        if (ret < 0)
-            return ret;
-        out += piece.length;
-        from += piece.length;
-    }
-    return 0;
-}
-
-static void count_read(struct tarn_server *server, struct tarn_slot *slot, size_t size)
-{
-    tarn_count(&slot->share->reads, 1);
-    tarn_count(&slot->share->read_bytes, size);
-    tarn_count(&slot->image->counters.reads, 1);
-    tarn_count(&slot->image->counters.read_bytes, size);
-    tarn_count(&server->options.total->reads, 1);
-    tarn_count(&server->options.total->read_bytes, size);
-}
-
-static void reply_error(fuse_req_t req, struct tarn_server *server, const struct tarn_slot *slot,
-                        int status)
-{
-    tarn_count(&slot->image->counters.read_errors, 1);
-    tarn_count(&server->options.total->read_errors, 1);
-    const bool told = status == -EUCLEAN || status == -ENOMEM || status == -EINTR;
-    fuse_reply_err(req, told ? -status : EIO);
-}
-
-// --- reads that wait ---------------------------------------------------------------------------------
-
-static struct tarn_connection *connection_of(const struct tarn_pending_read *read)
-{
-    return fuse_req_userdata(read->req);
-}
-
-static void free_read(struct tarn_pending_read *read)
-{
-    tarn_slot_put(read->slot);
-    free(read->assembly);
-    free(read);
-}
-
-static void end_read(struct tarn_pending_read *read, struct tarn_connection *connection)
-{
-    free_read(read);
-    atomic_fetch_sub(&connection->pending, 1);
-}
-
-static void unlist(struct tarn_pending_read *read)
-{
-    if (!read->listed)
-        return;
-    read->listed = false;
-    struct tarn_server *server = connection_of(read)->server;
-    if (read->before)
-        read->before->after = read->after;
-    else
-        server->reads = read->after;
-    if (read->after)
-        read->after->before = read->before;
-    if (!server->reads)
-        uv_timer_stop(&server->watch);
-}
-
-// Answers it with an error while it may still wait for a chunk, which does not matter to its reader then.
-static void give_up(struct tarn_pending_read *read, int status)
-{
-    struct tarn_connection *connection = connection_of(read);
-    unlist(read);
-    fuse_req_interrupt_func(read->req, NULL, NULL);
-    reply_error(read->req, connection->server, read->slot, status);
-    read->req = NULL;
-    atomic_fetch_sub(&connection->pending, 1);
-}
-
-static uint64_t now_of(const struct tarn_connection *connection)
-{
-    return uv_now(tarn_loop_queue_loop(connection->server->options.queue));
-}
-
-static void fail_read(struct tarn_pending_read *read, int status)
-{
-    struct tarn_node_image *image = read->slot->image;
-    const uint64_t now = now_of(connection_of(read));
-    if (now - read->start >= (uint64_t)image->timeout * 500)
-        image->timed_out = now;
-    give_up(read, status);
-    free_read(read);
-}
-
-// The read's source; inode is the caller's room.
-static int source_of(const struct tarn_pending_read *read, struct tarn_erofs_inode *inode,
-                     struct tarn_read_source *source)
-{
-    *source = (struct tarn_read_source){ .slot = read->slot };
-    if (read->blob) {
-        source->blob = (uint32_t)read->node;
-        return 0;
-    }
-    source->inode = inode;
-    return tarn_erofs_inode(&read->slot->image->bootstrap.erofs, read->node, inode);
-}
-
-// On the pool.
-static void answer(struct tarn_job *job)
-{
-    struct tarn_pending_read *read =
-        (struct tarn_pending_read *)((char *)job - offsetof(struct tarn_pending_read, job));
-    struct tarn_connection *connection = connection_of(read);
-    struct tarn_erofs_inode inode;
-    struct tarn_read_source source;
-    uint8_t *out = read->assembly ? read->assembly : malloc(read->size);
-    int ret = out ? source_of(read, &inode, &source) : -ENOMEM;
-    if (ret == 0)
-        ret = fill(&source, read->offset + read->assembled, read->offset + read->size,
-                   out + read->assembled);
-    fuse_req_interrupt_func(read->req, NULL, NULL);
-    if (ret == 0) {
-        count_read(connection->server, read->slot, read->size);
-        fuse_reply_buf(read->req, (const char *)out, read->size);
-    } else {
-        reply_error(read->req, connection->server, read->slot, ret);
-    }
-    if (!read->assembly)
-        free(out);
-    end_read(read, connection);
-}
-
-static void advance(struct tarn_pending_read *read);
-static void list(struct tarn_pending_read *read);
-
-// The store is full: what is local before the chunk, and the chunk, go to the assembly.
-static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_bytes *bytes)
-{
-    struct tarn_erofs_inode inode;
-    struct tarn_read_source source;
-    int ret = source_of(read, &inode, &source);
-    if (!read->assembly)
-        read->assembly = malloc(read->size);
-    if (ret < 0 || !read->assembly)
-        return ret < 0 ? ret : -ENOMEM;
-    const uint64_t end = read->offset + read->size;
-    uint64_t at = read->offset + read->assembled;
-    while (at < end) {
-        struct piece piece;
-        ret = map_piece(&source, at, end, &piece);
-        if (ret < 0)
-            return ret;
-        uint8_t *out = read->assembly + (at - read->offset);
-        const uint64_t chunk_end = bytes->address + bytes->length;
-        const bool inside = !piece.hole && piece.address < chunk_end &&
-                            piece.address + piece.length > bytes->address;
-        uint64_t n = piece.length;
-        if (inside && piece.address >= bytes->address) {
-            n = tarn_min_u64(piece.length, chunk_end - piece.address);
-            memcpy(out, bytes->data + (piece.address - bytes->address), (size_t)n);
-            read->assembled += (uint32_t)n;
-            return 0;
-        }
-        if (inside)
-            n = bytes->address - piece.address;
-        ret = fill(&source, at, at + n, out);
-        if (ret < 0)
-            return ret;
-        read->assembled += (uint32_t)n;
-        at += n;
-    }
-    return 0;
-}
-
-static void woken(struct tarn_fetch_waiter *waiter, int status,
-                  const struct tarn_chunk_bytes *bytes)
-{
-    struct tarn_pending_read *read =
-        (struct tarn_pending_read *)((char *)waiter - offsetof(struct tarn_pending_read, waiter));
-    if (!read->req) {
-        free_read(read);
-        return;
-    }
-    unlist(read);
-    if (status == 0 && bytes)
-        status = assemble(read, bytes);
-    if (status < 0)
-        fail_read(read, status);
-    else
-        advance(read);
-}
-
-// Stretches the span over what is missing up to rows that are there or come, if these are near.
-static void close_gaps(const struct tarn_fetch *fetch, struct tarn_node_image *image,
-                       uint32_t index, struct tarn_span *span)
-{
-    const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    const uint64_t high = tarn_min_u64(span->high, blob.data_length);
-    const uint64_t most =
-        high - tarn_min_u64(high, span->to) <= span->slack ? high : span->to + span->slack;
-    uint32_t row = tarn_tables_find(tables, &blob, tarn_min_u64(span->to, high - 1));
-    for (; row < limit && tarn_tables_address(tables, row) < most; row++)
-        if (tarn_tables_address(tables, row) >= span->to &&
-            tarn_fetch_knows(fetch, image, index, row)) {
-            span->to = tarn_tables_address(tables, row);
-            break;
-        }
-    if (most == high && span->high != UINT64_MAX)
-        span->to = tarn_max_u64(span->to, high);
-    const uint64_t least =
-        span->from - span->low <= span->slack ? span->low : span->from - span->slack;
-    row = tarn_tables_find(tables, &blob, span->from);
-    for (; row != TARN_NONE && row > blob.first_row && tarn_tables_address(tables, row) > least;
-         row--)
-        if (tarn_fetch_knows(fetch, image, index, row - 1)) {
-            span->from = tarn_tables_address(tables, row);
-            return;
-        }
-    if (span->from - span->low <= span->slack && span->low > 0)
-        span->from = span->low;
-}
-
-// Whether nothing near the miss, inside its file, is there or comes.
-static bool lonely(const struct tarn_fetch *fetch, struct tarn_node_image *image,
-                   const struct tarn_miss *miss)
-{
-    const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, miss->blob);
-    const uint64_t from = miss->address - tarn_min_u64(miss->address - miss->file, TARN_AHEAD_NEAR);
-    const uint64_t to = tarn_min_u64(miss->address + miss->length + TARN_AHEAD_NEAR,
-                                     tarn_min_u64(miss->file + miss->size, blob.data_length));
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    uint32_t row = tarn_tables_find(tables, &blob, from);
-    for (; row < limit && tarn_tables_address(tables, row) < to; row++)
-        if (tarn_fetch_knows(fetch, image, miss->blob, row))
-            return false;
-    return true;
-}
-
-// What to bring for a piece of a read, at the offset in its file, beside its own chunks: what will
-// probably be read next. Nothing if its chunks are on their way, or if nothing would be kept.
-static struct tarn_span plan_ahead(const struct tarn_pending_read *read,
-                                   const struct tarn_read_source *source, const struct piece *piece,
-                                   uint64_t offset)
-{
-    struct tarn_node_image *image = read->slot->image;
-    const struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
-    const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    const uint64_t end = piece->address + piece->length;
-    const bool unwritable = atomic_load_explicit(&piece->file->unwritable, memory_order_relaxed);
-    bool news = false;
-    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
-    for (; row < limit && tarn_tables_address(tables, row) < end; row++)
-        news |= !tarn_fetch_knows(fetch, image, piece->blob, row);
-    if (!news || unwritable)
-        return (struct tarn_span){ 0 };
-    struct tarn_miss miss = {
-        .blob = piece->blob,
-        .address = piece->address,
-        .length = piece->length,
-        .file = piece->address - tarn_min_u64(offset, piece->address),
-        .size = source_size(source),
-    };
-    miss.lonely = lonely(fetch, image, &miss);
-    struct tarn_span span = tarn_ahead_note(&image->ahead, &miss);
-    if (span.slack > 0)
-        close_gaps(fetch, image, piece->blob, &span);
-    return span;
-}
-
-static void want_ahead(const struct tarn_pending_read *read, uint32_t index,
-                       const struct tarn_span *span)
-{
-    struct tarn_node_image *image = read->slot->image;
-    struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
-    const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    uint32_t row = span->to > 0 ? tarn_tables_find(tables, &blob, span->from) : limit;
-    for (; row < limit && tarn_tables_address(tables, row) < span->to; row++) {
-        const struct tarn_fetch_target target = { image, read->slot->share, index, row, true };
-        if (tarn_tables_location(tables, row).kind != TARN_LOCATION_GAP &&
-            !tarn_fetch_knows(fetch, image, index, row))
-            (void)tarn_fetch_want(fetch, &target, NULL);
-    }
-}
-
-// Wants all chunks of the piece, which starts at the offset in its file, and what may be read next.
-// Queues the read on the first that is missing, unless it is queued already; returns whether it is,
-// or -EUCLEAN.
-static int want_piece(struct tarn_pending_read *read, const struct tarn_read_source *source,
-                      const struct piece *piece, uint64_t offset)
-{
-    struct tarn_node_image *image = read->slot->image;
-    struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
-    const struct tarn_tables *tables = &image->bootstrap.tables;
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    struct tarn_span ahead = { 0 };
-    if (!read->started)
-        ahead = plan_ahead(read, source, piece, offset);
-    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
-    const uint64_t end = piece->address + piece->length;
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
-        if (!read->listed)
-            read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
-        const struct tarn_fetch_target target = { image, read->slot->share, piece->blob, row,
-                                                  false };
-        if (!tarn_fetch_want(fetch, &target, read->listed ? NULL : &read->waiter))
-            list(read);
-    }
-    if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
-        return read->listed ? 1 : -EUCLEAN; // no chunk has these bytes
-    want_ahead(read, piece->blob, &ahead);
-    return read->listed;
-}
-
-// Queues the read on the first chunk that is missing, or has it answered. On the loop.
-static void advance(struct tarn_pending_read *read)
-{
-    struct tarn_erofs_inode inode;
-    struct tarn_read_source source;
-    int ret = source_of(read, &inode, &source);
-    const uint64_t end = read->offset + read->size;
-    for (uint64_t at = read->offset + read->assembled; ret == 0 && at < end;) {
-        struct piece piece;
-        ret = map_piece(&source, at, end, &piece);
-        if (ret < 0)
-            break;
-        if (!piece.hole)
-            ret = want_piece(read, &source, &piece, at);
-        ret = ret > 0 ? 0 : ret;
-        at += piece.length;
-    }
-    read->started = true;
-    if (read->listed)
-        return;
-    if (ret < 0) {
-        fail_read(read, ret);
-        return;
-    }
-    read->job.run = answer;
-    tarn_pool_submit(connection_of(read)->server->options.pool, &read->job);
-}
-
-// --- reads that wait for too long ------------------------------------------------------------------
-
-// Whether the process that reads was told to die. Only then an interrupted read may fail: to a page
-// fault an error means SIGBUS, and signals that a program handles are no reason for that.
-static bool reader_dies(fuse_req_t req)
-{
-    char path[32];
-    char text[4096];
-    snprintf(path, sizeof path, "/proc/%d/status", fuse_req_ctx(req)->pid);
-    tarn_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    const char *pending = strstr(text, "\nSigPnd:");
-    return pending && strtoull(pending + 8, NULL, 16) >> (SIGKILL - 1) & 1;
-}
-
-static void time_out(struct tarn_pending_read *read, uint64_t now)
-{
-    struct tarn_node_image *image = read->slot->image;
-    struct tarn_erofs_inode inode;
-    struct tarn_read_source source;
-    struct piece piece = { 0 };
-    char digest[TARN_DIGEST_TEXT] = "?";
-    if (source_of(read, &inode, &source) == 0 &&
-        map_piece(&source, read->offset, read->offset + read->size, &piece) == 0 && piece.file)
-        tarn_digest_format(&piece.file->rows.blob, digest);
-    tarn_log(TARN_LOG_ERROR,
-             "%s: blob %s: what a read of data space %llu needs did not come within %llu s; "
-             "its reader gets EIO",
-             image->name, digest, (unsigned long long)piece.address,
-             (unsigned long long)(now - read->start) / 1000);
-    image->timed_out = now;
-    give_up(read, -EIO);
-}
-
-void tarn_read_watch(uv_timer_t *timer)
-{
-    const struct tarn_server *server = timer->data;
-    const uint64_t now = uv_now(timer->loop);
-    struct tarn_pending_read *next;
-    for (struct tarn_pending_read *read = server->reads; read; read = next) {
-        next = read->after;
-        const uint64_t limit =
-            read->again ? SHORT_MS : (uint64_t)read->slot->image->timeout * 1000 + GRACE_MS;
-        if (now - read->start >= limit)
-            time_out(read, now);
-        else if (atomic_load(&read->interrupted) && reader_dies(read->req))
-            give_up(read, -EINTR);
-    }
-}
-
-// On a thread that serves. Until the function is taken away, which waits for this, the read lives.
-static void interrupted(fuse_req_t req, void *data)
-{
-    (void)req;
-    struct tarn_pending_read *read = data;
-    atomic_store(&read->interrupted, true);
-}
-
-static void list(struct tarn_pending_read *read)
-{
-    struct tarn_server *server = connection_of(read)->server;
-    if (read->listed)
-        return;
-    read->listed = true;
-    read->before = NULL;
-    read->after = server->reads;
-    if (server->reads)
-        server->reads->before = read;
-    else
-        uv_timer_start(&server->watch, tarn_read_watch, WATCH_MS, WATCH_MS);
-    server->reads = read;
-}
-
-static void arrived(struct tarn_post *post)
-{
-    struct tarn_pending_read *read =
-        (struct tarn_pending_read *)((char *)post - offsetof(struct tarn_pending_read, post));
-    const struct tarn_node_image *image = read->slot->image;
-    read->start = now_of(connection_of(read));
-    read->again = image->timed_out > 0 && read->start - image->timed_out < AGAIN_MS;
-    advance(read);
-}
-
-static void wait_for_chunks(fuse_req_t req, const struct tarn_read_source *source, size_t size,
-                            uint64_t offset)
-{
-    struct tarn_connection *connection = fuse_req_userdata(req);
-    struct tarn_server *server = connection->server;
-    struct tarn_pending_read *read = calloc(1, sizeof *read);
-    if (!read) {
-        reply_error(req, server, source->slot, -ENOMEM);
-        tarn_slot_put(source->slot);
-        return;
-    }
-    read->req = req;
-    read->slot = source->slot;
-    read->blob = !source->inode;
-    read->node = source->inode ? source->inode->nid : source->blob;
-    read->offset = offset;
-    read->size = (uint32_t)size;
-    read->post.run = arrived;
-    atomic_fetch_add(&connection->pending, 1);
-    fuse_req_interrupt_func(req, interrupted, read);
-    tarn_count(&source->slot->image->counters.read_waits, 1);
-    tarn_count(&server->options.total->read_waits, 1);
-    tarn_loop_queue_post(server->options.queue, &read->post);
-}
-
-// --- entry ---------------------------------------------------------------------------------------------
-
 // 1 all is local, 0 something is missing, -errno.
 static int all_local(const struct tarn_read_source *source, uint64_t offset, uint64_t end,
                      struct tarn_server *server)
@@ -588,8 +60,8 @@ static int all_local(const struct tarn_read_source *source, uint64_t offset, uin
     if (!buffers)
         return -ENOMEM;
     while (offset < end) {
-        struct piece piece;
-        const int ret = map_piece(source, offset, end, &piece);
+        struct tarn_read_piece piece;
+        const int ret = tarn_read_source_map(source, offset, end, &piece);
         if (ret < 0)
             return ret;
         if (!piece.hole && !piece_local(source, &piece, server, buffers->scratch))
@@ -604,22 +76,22 @@ void tarn_read_serve(fuse_req_t req, const struct tarn_read_source *source, size
 {
     struct tarn_connection *connection = fuse_req_userdata(req);
     struct tarn_server *server = connection->server;
-    const uint64_t file_size = source_size(source);
+    const uint64_t file_size = tarn_read_source_size(source);
     const uint64_t start = tarn_min_u64((uint64_t)offset, file_size);
     const uint64_t end = start + tarn_min_u64(tarn_min_u64(size, TARN_READ_MAX), file_size - start);
     int ret = all_local(source, start, end, server);
     if (ret == 0) {
-        wait_for_chunks(req, source, (size_t)(end - start), start);
+        tarn_read_wait(req, source, (size_t)(end - start), start);
         return;
     }
     uint8_t *out = ret > 0 ? tarn_server_buffers(server)->data : NULL;
     if (ret > 0)
-        ret = fill(source, start, end, out);
+        ret = tarn_read_source_fill(source, start, end, out);
     if (ret == 0) {
-        count_read(server, source->slot, (size_t)(end - start));
+        tarn_read_count(server, source->slot, (size_t)(end - start));
         fuse_reply_buf(req, (const char *)out, (size_t)(end - start));
     } else {
-        reply_error(req, server, source->slot, ret);
+        tarn_read_reply_error(req, server, source->slot, ret);
     }
     tarn_slot_put(source->slot);
 }

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads that wait for the line. The loop wants their chunks; a read queues on the first that is
+// missing, and when none is, a thread of the pool answers it.
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+
+#include "base/log.h"
+#include "daemon/fuse_internal.h"
+#include "daemon/read_ahead.h"
+
+// WATCH_MS: how often the reads that wait are looked at. A read that fails because nothing came within
+// the image's timeout is often asked again at once, by the kernel for single pages: within AGAIN_MS
+// such a read has SHORT_MS, so that its reader has not to wait twice. GRACE_MS: the transport, which
+// knows why, speaks first.
+enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000 };
+
+// A read that waits: at most 256 bytes with libfuse's request. While it waits for a chunk it is in the
+// server's list, the loop's thread only.
+struct tarn_pending_read {
+    union {
+        struct tarn_post post;
+        struct tarn_job job;
+        struct tarn_fetch_waiter waiter;
+    };
+    struct tarn_pending_read *before;
+    struct tarn_pending_read *after;
+    fuse_req_t req;         // NULL: it was answered while it waited
+    struct tarn_slot *slot; // a reference is held
+    uint64_t start;         // the loop's time when it came
+    uint64_t node;          // nid, or the blob's index
+    uint64_t offset;
+    uint32_t size;
+    // When the store is full: the answer so far, the first `assembled` bytes of it.
+    uint32_t assembled;
+    uint8_t *assembly; // owned
+    _Atomic bool interrupted;
+    bool blob;
+    bool started;
+    bool listed;
+    bool again; // comes right after one that failed
+};
+_Static_assert(sizeof(struct tarn_pending_read) <= 128, "a read that waits must stay small");
+
+static void advance(struct tarn_pending_read *read);
+
+static struct tarn_connection *connection_of(const struct tarn_pending_read *read)
+{
+    return fuse_req_userdata(read->req);
+}
+
+static uint64_t now_of(const struct tarn_connection *connection)
+{
+    return uv_now(tarn_loop_queue_loop(connection->server->options.queue));
+}
+
+// The read's source; inode is the caller's room.
+static int source_of(const struct tarn_pending_read *read, struct tarn_erofs_inode *inode,
+                     struct tarn_read_source *source)
+{
+    *source = (struct tarn_read_source){ .slot = read->slot };
+    if (read->blob) {
+        source->blob = (uint32_t)read->node;
+        return 0;
+    }
+    source->inode = inode;
+    return tarn_erofs_inode(&read->slot->image->bootstrap.erofs, read->node, inode);
+}
+
+// --- the list of those that wait for a chunk ---------------------------------------------------------
+
+static void list(struct tarn_pending_read *read)
+{
+    struct tarn_server *server = connection_of(read)->server;
+    if (read->listed)
+        return;
+    read->listed = true;
+    read->before = NULL;
+    read->after = server->reads;
+    if (server->reads)
+        server->reads->before = read;
+    else
+        uv_timer_start(&server->watch, tarn_read_watch, WATCH_MS, WATCH_MS);
+    server->reads = read;
+}
+
+static void unlist(struct tarn_pending_read *read)
+{
+    if (!read->listed)
+        return;
+    read->listed = false;
+    struct tarn_server *server = connection_of(read)->server;
+    if (read->before)
+        read->before->after = read->after;
+    else
+        server->reads = read->after;
+    if (read->after)
+        read->after->before = read->before;
+    if (!server->reads)
+        uv_timer_stop(&server->watch);
+}
+
+// --- answering -----------------------------------------------------------------------------------------
+
+static void free_read(struct tarn_pending_read *read)
+{
+    tarn_slot_put(read->slot);
+    free(read->assembly);
+    free(read);
+}
+
+static void end_read(struct tarn_pending_read *read, struct tarn_connection *connection)
+{
+    free_read(read);
+    atomic_fetch_sub(&connection->pending, 1);
+}
+
+// Answers it with an error while it may still wait for a chunk, which does not matter to its reader then.
+static void give_up(struct tarn_pending_read *read, int status)
+{
+    struct tarn_connection *connection = connection_of(read);
+    unlist(read);
+    fuse_req_interrupt_func(read->req, NULL, NULL);
+    tarn_read_reply_error(read->req, connection->server, read->slot, status);
+    read->req = NULL;
+    atomic_fetch_sub(&connection->pending, 1);
+}
+
+static void fail_read(struct tarn_pending_read *read, int status)
+{
+    struct tarn_node_image *image = read->slot->image;
+    const uint64_t now = now_of(connection_of(read));
+    if (now - read->start >= (uint64_t)image->timeout * 500)
+        image->timed_out = now;
+    give_up(read, status);
+    free_read(read);
+}
+
+// On the pool.
+static void answer(struct tarn_job *job)
+{
+    struct tarn_pending_read *read =
+        (struct tarn_pending_read *)((char *)job - offsetof(struct tarn_pending_read, job));
+    struct tarn_connection *connection = connection_of(read);
+    struct tarn_erofs_inode inode;
+    struct tarn_read_source source;
+    uint8_t *out = read->assembly ? read->assembly : malloc(read->size);
+    int ret = out ? source_of(read, &inode, &source) : -ENOMEM;
+    if (ret == 0)
+        ret = tarn_read_source_fill(&source, read->offset + read->assembled,
+                                    read->offset + read->size, out + read->assembled);
+    fuse_req_interrupt_func(read->req, NULL, NULL);
+    if (ret == 0) {
+        tarn_read_count(connection->server, read->slot, read->size);
+        fuse_reply_buf(read->req, (const char *)out, read->size);
+    } else {
+        tarn_read_reply_error(read->req, connection->server, read->slot, ret);
+    }
+    if (!read->assembly)
+        free(out);
+    end_read(read, connection);
+}
+
+// --- waiting for chunks ----------------------------------------------------------------------------------
+
+// The store is full: what is local before the chunk, and the chunk, go to the assembly.
+static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_bytes *bytes)
+{
+    struct tarn_erofs_inode inode;
+    struct tarn_read_source source;
+    int ret = source_of(read, &inode, &source);
+    if (!read->assembly)
+        read->assembly = malloc(read->size);
+    if (ret < 0 || !read->assembly)
+        return ret < 0 ? ret : -ENOMEM;
+    const uint64_t end = read->offset + read->size;
+    uint64_t at = read->offset + read->assembled;
+    while (at < end) {
+        struct tarn_read_piece piece;
+        ret = tarn_read_source_map(&source, at, end, &piece);
+        if (ret < 0)
+            return ret;
+        uint8_t *out = read->assembly + (at - read->offset);
+        const uint64_t chunk_end = bytes->address + bytes->length;
+        const bool inside = !piece.hole && piece.address < chunk_end &&
+                            piece.address + piece.length > bytes->address;
+        uint64_t n = piece.length;
+        if (inside && piece.address >= bytes->address) {
+            n = tarn_min_u64(piece.length, chunk_end - piece.address);
+            memcpy(out, bytes->data + (piece.address - bytes->address), (size_t)n);
+            read->assembled += (uint32_t)n;
+            return 0;
+        }
+        if (inside)
+            n = bytes->address - piece.address;
+        ret = tarn_read_source_fill(&source, at, at + n, out);
+        if (ret < 0)
+            return ret;
+        read->assembled += (uint32_t)n;
+        at += n;
+    }
+    return 0;
+}
+
+static void woken(struct tarn_fetch_waiter *waiter, int status,
+                  const struct tarn_chunk_bytes *bytes)
+{
+    struct tarn_pending_read *read =
+        (struct tarn_pending_read *)((char *)waiter - offsetof(struct tarn_pending_read, waiter));
+    if (!read->req) {
+        free_read(read);
+        return;
+    }
+    unlist(read);
+    if (status == 0 && bytes)
+        status = assemble(read, bytes);
+    if (status < 0)
+        fail_read(read, status);
+    else
+        advance(read);
+}
+
+// Wants all chunks of the piece, which starts at the offset in its file, and what may be read next.
+// Queues the read on the first that is missing, unless it is queued already; returns whether it is,
+// or -EUCLEAN.
+static int want_piece(struct tarn_pending_read *read, const struct tarn_read_source *source,
+                      const struct tarn_read_piece *piece, uint64_t offset)
+{
+    struct tarn_node_image *image = read->slot->image;
+    struct tarn_fetch *fetch = connection_of(read)->server->options.fetch;
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
+    struct tarn_span ahead = { 0 };
+    if (!read->started)
+        ahead = tarn_read_ahead_plan(fetch, source, piece, offset);
+    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
+    const uint64_t end = piece->address + piece->length;
+    const uint32_t limit = blob.first_row + blob.row_count - 1;
+    for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
+        if (!read->listed)
+            read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
+        const struct tarn_fetch_target target = { image, read->slot->share, piece->blob, row,
+                                                  false };
+        if (!tarn_fetch_want(fetch, &target, read->listed ? NULL : &read->waiter))
+            list(read);
+    }
+    if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
+        return read->listed ? 1 : -EUCLEAN; // no chunk has these bytes
+    tarn_read_ahead_want(fetch, source, piece->blob, &ahead);
+    return read->listed;
+}
+
+// Queues the read on the first chunk that is missing, or has it answered. On the loop.
+static void advance(struct tarn_pending_read *read)
+{
+    struct tarn_erofs_inode inode;
+    struct tarn_read_source source;
+    int ret = source_of(read, &inode, &source);
+    const uint64_t end = read->offset + read->size;
+    for (uint64_t at = read->offset + read->assembled; ret == 0 && at < end;) {
+        struct tarn_read_piece piece;
+        ret = tarn_read_source_map(&source, at, end, &piece);
+        if (ret < 0)
+            break;
+        if (!piece.hole)
+            ret = want_piece(read, &source, &piece, at);
+        ret = ret > 0 ? 0 : ret;
+        at += piece.length;
+    }
+    read->started = true;
+    if (read->listed)
+        return;
+    if (ret < 0) {
+        fail_read(read, ret);
+        return;
+    }
+    read->job.run = answer;
+    tarn_pool_submit(connection_of(read)->server->options.pool, &read->job);
+}
+
+// --- reads that wait for too long ------------------------------------------------------------------
+
+// Whether the process that reads was told to die. Only then an interrupted read may fail: to a page
+// fault an error means SIGBUS, and signals that a program handles are no reason for that.
+static bool reader_dies(fuse_req_t req)
+{
+    char path[32];
+    char text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", fuse_req_ctx(req)->pid);
+    tarn_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    const char *pending = strstr(text, "\nSigPnd:");
+    return pending && strtoull(pending + 8, NULL, 16) >> (SIGKILL - 1) & 1;
+}
+
+static void time_out(struct tarn_pending_read *read, uint64_t now)
+{
+    struct tarn_node_image *image = read->slot->image;
+    struct tarn_erofs_inode inode;
+    struct tarn_read_source source;
+    struct tarn_read_piece piece = { 0 };
+    char digest[TARN_DIGEST_TEXT] = "?";
+    if (source_of(read, &inode, &source) == 0 &&
+        tarn_read_source_map(&source, read->offset, read->offset + read->size, &piece) == 0 &&
+        piece.file)
+        tarn_digest_format(&piece.file->rows.blob, digest);
+    tarn_log(TARN_LOG_ERROR,
+             "%s: blob %s: what a read of data space %llu needs did not come within %llu s; "
+             "its reader gets EIO",
+             image->name, digest, (unsigned long long)piece.address,
+             (unsigned long long)(now - read->start) / 1000);
+    image->timed_out = now;
+    give_up(read, -EIO);
+}
+
+void tarn_read_watch(uv_timer_t *timer)
+{
+    const struct tarn_server *server = timer->data;
+    const uint64_t now = uv_now(timer->loop);
+    struct tarn_pending_read *next;
+    for (struct tarn_pending_read *read = server->reads; read; read = next) {
+        next = read->after;
+        const uint64_t limit =
+            read->again ? SHORT_MS : (uint64_t)read->slot->image->timeout * 1000 + GRACE_MS;
+        if (now - read->start >= limit)
+            time_out(read, now);
+        else if (atomic_load(&read->interrupted) && reader_dies(read->req))
+            give_up(read, -EINTR);
+    }
+}
+
+// --- entry ---------------------------------------------------------------------------------------------
+
+// On a thread that serves. Until the function is taken away, which waits for this, the read lives.
+static void interrupted(fuse_req_t req, void *data)
+{
+    (void)req;
+    struct tarn_pending_read *read = data;
+    atomic_store(&read->interrupted, true);
+}
+
+static void arrived(struct tarn_post *post)
+{
+    struct tarn_pending_read *read =
+        (struct tarn_pending_read *)((char *)post - offsetof(struct tarn_pending_read, post));
+    const struct tarn_node_image *image = read->slot->image;
+    read->start = now_of(connection_of(read));
+    read->again = image->timed_out > 0 && read->start - image->timed_out < AGAIN_MS;
+    advance(read);
+}
+
+void tarn_read_wait(fuse_req_t req, const struct tarn_read_source *source, size_t size,
+                    uint64_t offset)
+{
+    struct tarn_connection *connection = fuse_req_userdata(req);
+    struct tarn_server *server = connection->server;
+    struct tarn_pending_read *read = calloc(1, sizeof *read);
+    if (!read) {
+        tarn_read_reply_error(req, server, source->slot, -ENOMEM);
+        tarn_slot_put(source->slot);
+        return;
+    }
+    read->req = req;
+    read->slot = source->slot;
+    read->blob = !source->inode;
+    read->node = source->inode ? source->inode->nid : source->blob;
+    read->offset = offset;
+    read->size = (uint32_t)size;
+    read->post.run = arrived;
+    atomic_fetch_add(&connection->pending, 1);
+    fuse_req_interrupt_func(req, interrupted, read);
+    tarn_count(&source->slot->image->counters.read_waits, 1);
+    tarn_count(&server->options.total->read_waits, 1);
+    tarn_loop_queue_post(server->options.queue, &read->post);
+}
