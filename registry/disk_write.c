@@ -3,6 +3,7 @@
 // them, hashed on one of libuv's threads. The copy lets
 // an abort return at once, although a thread may be writing just then.
 #include <assert.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@
 #include "base/file.h"
 #include "registry/disk.h"
 
-enum { PIECE = 256 << 10 };
+// WRITEBACK: from so many bytes on the disk begins to write, so that a commit has less to wait for.
+enum { PIECE = 256 << 10, WRITEBACK = 8 << 20 };
 
 enum step { STEP_WRITE, STEP_COMMIT, STEP_DISCARD };
 
@@ -20,7 +22,8 @@ struct upload {
     struct tarn_disk *disk;     // referenced
     struct tarn_blob_file file; // fd -1 before the first step
     struct tarn_hasher *hasher;
-    uint64_t size; // written so far
+    uint64_t size;    // written so far
+    uint64_t started; // of it, what the disk was told to write
     enum step step;
     const uint8_t *bytes; // the caller's, what is left of it; the loop's
     size_t left;
@@ -59,6 +62,12 @@ static int write_piece(struct upload *upload)
     if (!upload->base.vouched)
         tarn_hasher_update(upload->hasher, upload->piece, upload->piece_length);
     upload->size += upload->piece_length;
+    if (upload->size - upload->started >= WRITEBACK) {
+        // A hint: what goes wrong is told by the commit's fsync.
+        (void)!sync_file_range(upload->file.fd, (off_t)upload->started,
+                               (off_t)(upload->size - upload->started), SYNC_FILE_RANGE_WRITE);
+        upload->started = upload->size;
+    }
     return 0;
 }
 
