@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// One conversion of an image, as its two stages (image_stage_a.c, image_stage_b.c) and what follows them
+// (image_documents.c) share it.
+#ifndef TARN_CONVERTER_IMAGE_CONVERT_INTERNAL_H
+#define TARN_CONVERTER_IMAGE_CONVERT_INTERNAL_H
+
+#include "converter/image_convert.h"
+#include "converter/layer_queue.h"
+
+struct tarn_image_conversion {
+    const struct tarn_image_job *job;
+    struct tarn_chain chain;
+    struct tarn_layer_queue *queue;
+    struct tarn_convert_summary *summary; // stage B's
+    bool *read;                     // stage A's: for each layer, whether it was read, not reused
+    struct tarn_digest tree_digest; // stage A's, until it is joined
+};
+
+// Tells options->progress, if anyone listens.
+void tarn_image_tell(const struct tarn_convert_options *options, enum tarn_convert_progress what,
+                     uint64_t bytes);
+
+// Reads all layers, or finds them converted, and puts them into the queue; then what needs no blob
+// written: the copy of the original's layers and the tree digest. -ECANCELED when the queue was stopped.
+int tarn_image_stage_a(struct tarn_image_conversion *conversion,
+                       struct tarn_err *err) tarn_must_check;
+
+// Takes the layers out of the queue and makes their blobs. -ECANCELED when the queue was stopped.
+int tarn_image_stage_b(struct tarn_image_conversion *conversion,
+                       struct tarn_err *err) tarn_must_check;
+
+// After both stages: stores bootstrap, config and manifest.
+int tarn_image_store_documents(struct tarn_image_conversion *conversion,
+                               struct tarn_image_result *result,
+                               struct tarn_err *err) tarn_must_check;
+
+#endif
