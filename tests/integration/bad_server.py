@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-LONGEST = 60  # seconds that any fault lasts at most
+LONGEST = 300  # seconds that any fault lasts at most
 
 
 @dataclass

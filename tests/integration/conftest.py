@@ -121,13 +121,17 @@ def token_server(session_token_server):
     return session_token_server
 
 
+FAST = {"rtt": 0, "mbit": 0, "slow_start": 0, "stall": 0, "stall_after": 0, "down": 0,
+        "down_after": 0}
+
+
 @pytest.fixture
 def line(session_line):
     """A line to the registry, fast until told otherwise, its log empty."""
-    session_line.set(rtt=0, mbit=0, slow_start=0, stall=0, down=0, down_after=0)
+    session_line.set(**FAST)
     session_line.reset()
     yield session_line
-    session_line.set(rtt=0, mbit=0, slow_start=0, stall=0, down=0, down_after=0)
+    session_line.set(**FAST)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def wait_until_idle(tarn):
         before = stats(tarn)
         time.sleep(0.1)
         return stats(tarn) == before
-    return environment.wait_until(same, 20)
+    return environment.wait_until(same)
 
 
 def slots(tarn):
@@ -62,7 +62,7 @@ def stop(tarn):
     pid = daemon(tarn)
     if pid:
         os.kill(pid, signal.SIGTERM)
-        assert environment.wait_until(lambda: ended(pid), 10), "tarnd does not end"
+        assert environment.wait_until(lambda: ended(pid)), "tarnd does not end"
 
 
 def log_of(tarn):

@@ -41,8 +41,8 @@ def alive(pid):
         return False
 
 
-def wait_until(condition, seconds, step=0.05):
-    """True as soon as condition() is, False when the time is over."""
+def wait_until(condition, seconds=60, step=0.05):
+    """True as soon as condition() is, False when the time is over: much more than is ever needed."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -56,7 +56,7 @@ def end_processes(pids):
         for pid in pids:
             if alive(pid):
                 os.kill(pid, number)
-        if wait_until(lambda: not any(alive(pid) for pid in pids), 5):
+        if wait_until(lambda: not any(alive(pid) for pid in pids), 20):
             return
 
 

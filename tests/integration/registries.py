@@ -80,7 +80,7 @@ class TokenServer:
     """Hands out bearer tokens. Change at any time:
     post           status for POST (200: answer it, as OAuth2)
     field          "token", "access_token" or "both": what the answer calls the token
-    lifetime       seconds after which the registry takes a token no more
+    lifetime       seconds after which the registry takes a token no more; negative: never takes it
     told           what expires_in says; None: left out
     anonymous      whether tokens to pull are given without a name
     log has one dictionary a request: method, scope, user, status."""
@@ -220,8 +220,8 @@ class Registry:
             self.process = subprocess.Popen([*WITH_US, "docker-registry", "serve", path],
                                             stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             start_new_session=True)
-        environment.wait_until(lambda: listens(self.port) or self.process.poll() is not None, 20,
-                               0.02)
+        environment.wait_until(lambda: listens(self.port) or self.process.poll() is not None,
+                               step=0.02)
         return self.process.poll() is None
 
     def stop(self):
@@ -290,7 +290,7 @@ class Registry:
 
 def skopeo(*words, check=True):
     done = subprocess.run(["skopeo", *map(str, words)], capture_output=True, text=True,
-                          check=False, timeout=120)
+                          check=False, timeout=300)
     assert not check or done.returncode == 0, f"skopeo {words}: {done.stderr}"
     return done
 
@@ -334,13 +334,13 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
             self.process = subprocess.Popen([*WITH_US, "containerd", "-c", config], stdout=log,
                                             stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
         assert environment.wait_until(
-            lambda: self.process.poll() is not None or self.ctr("version", check=False) == 0, 60), \
+            lambda: self.process.poll() is not None or self.ctr("version", check=False) == 0), \
             (self.directory / "log").read_text()
         assert self.process.poll() is None, (self.directory / "log").read_text()
 
     def ctr(self, *words, check=True):
         done = subprocess.run(["ctr", "-a", self.socket, *map(str, words)], capture_output=True,
-                              text=True, check=False, timeout=120)
+                              text=True, check=False, timeout=300)
         assert not check or done.returncode == 0, f"ctr {words}: {done.stdout}{done.stderr}"
         return done.stdout if check else done.returncode
 
@@ -356,7 +356,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
     def close(self):
         self.process.terminate()
         try:
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

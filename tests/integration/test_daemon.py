@@ -58,9 +58,9 @@ def test_idle_exit(five, tarn, place):
     time.sleep(2)
     assert environment.alive(pid)
     tarn("umount", place)
-    assert wait_until(lambda: help_.ended(pid), 30)
+    assert wait_until(lambda: help_.ended(pid))
     assert not base_mounts(tarn)
-    assert wait_until(lambda: environment.processes(tarn.root) == [], 30)
+    assert wait_until(lambda: environment.processes(tarn.root) == [])
     assert slots(tarn) == []
     assert not (tarn.root / "run" / "control.sock").exists()
 
@@ -81,7 +81,7 @@ def test_two_start_one(five, tarn, tmp_path):
     running = [tarn.start("mount", five[i % 5].converted, where)
                for i, where in enumerate(places)]
     for client in running:
-        _, stderr = client.communicate(timeout=60)
+        _, stderr = client.communicate(timeout=300)
         assert client.returncode == 0, stderr
     assert len({m["slot"] for m in slots(tarn)}) == 12
     for i, where in enumerate(places):
@@ -100,14 +100,14 @@ def test_sigterm_waits_for_the_last_mount(five, tarn, place, tmp_path):
     tarn("mount", five[0].converted, place)
     pid = help_.daemon(tarn)
     os.kill(pid, signal.SIGTERM)
-    assert wait_until(lambda: not base_mounts(tarn), 30)
+    assert wait_until(lambda: not base_mounts(tarn))
     check_files(place, 0)
     other = tmp_path / "other"
     other.mkdir()
     tarn.fails("told to end", "mount", five[1].converted, other)
     assert environment.alive(pid)
     tarn("umount", place)
-    assert wait_until(lambda: help_.ended(pid), 30)
+    assert wait_until(lambda: help_.ended(pid))
     tarn("mount", five[1].converted, other)
     tarn("umount", other)
 
@@ -118,12 +118,12 @@ def test_killed(five, tarn, place):
     check_files(place, 0, 1)
     pid = help_.daemon(tarn)
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: help_.ended(pid), 30)
+    assert wait_until(lambda: help_.ended(pid))
     with pytest.raises(OSError) as caught:
         os.listdir(place)
     # The second one for a request that was on its way when the connection ended.
     assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    assert wait_until(lambda: not base_mounts(tarn), 30), "the mounter left the base"
+    assert wait_until(lambda: not base_mounts(tarn)), "the mounter left the base"
     tarn("umount", place)
     tarn("mount", five[0].converted, place)
     check_files(place, 0)
@@ -140,7 +140,7 @@ def test_client_that_dies_leaves_nothing(five, tarn, place):
         client.communicate()
     while os.path.ismount(place):
         subprocess.run(["umount", place], check=True)
-    assert wait_until(lambda: slots(tarn) == [], 30), slots(tarn)
+    assert wait_until(lambda: slots(tarn) == []), slots(tarn)
 
 
 def test_daemon_that_cannot_start(tarn, five, place):
@@ -157,7 +157,7 @@ def test_another_program_cannot_confuse_it(five, tarn, place):
     for data in (b"\xff\xff\xff\xff", b"\x05\0\0\0hello", b"\x02\0\0\0{}", b"\x02\0\0\0[]",
                  b"\x0d\0\0\0" + b'{"op":"fuse"}', b"\x0f\0\0\0" + b'{"op":"umount"}'):
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(60)
             client.connect(f"/proc/self/cwd/{os.path.relpath(tarn.root)}/run/control.sock")
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
@@ -233,28 +233,26 @@ def image_report(image):
 def test_plain_umount(five, tarn, place):
     tarn("mount", five[0].converted, place)
     subprocess.run(["umount", place], check=True)
-    assert wait_until(lambda: slots(tarn) == [], 3)
+    assert wait_until(lambda: slots(tarn) == [])
 
 
 def test_other_namespaces_keep_it(five, tarn, place):
     tarn("mount", five[0].converted, place)
     with Namespace() as other:
-        started = time.monotonic()
-        tarn("umount", place)
-        assert time.monotonic() - started < 3
+        tarn("umount", place, timeout=300)  # which does not wait for the other
         time.sleep(2.5)
         assert [m["state"] for m in slots(tarn)] == ["mounted"]
         done = other.run("cat", place / "d" / "f0")
         assert done.stdout == noise(SIZE, 0)
         assert other.run("umount", place).returncode == 0
-        assert wait_until(lambda: slots(tarn) == [], 30)
+        assert wait_until(lambda: slots(tarn) == [])
     tarn("mount", five[0].converted, place)
     with Namespace() as other:
         subprocess.run(["umount", place], check=True)
         time.sleep(1.5)
         assert len(slots(tarn)) == 1
         other.end()
-        assert wait_until(lambda: slots(tarn) == [], 30)
+        assert wait_until(lambda: slots(tarn) == [])
 
 
 def test_mounted_in_another_namespace(five, tarn, place):
@@ -285,7 +283,7 @@ def test_mounts_inside_are_left_alone(five, tarn, place):
         tarn("umount", place)
         time.sleep(2.5)
         assert other.run("ls", place / "d").stdout == b"here\n"
-    assert wait_until(lambda: slots(tarn) == [], 30)
+    assert wait_until(lambda: slots(tarn) == [])
 
 
 def test_bind_mounts_keep_it(five, tarn, place):
@@ -298,7 +296,7 @@ def test_bind_mounts_keep_it(five, tarn, place):
     assert [m["state"] for m in slots(tarn)] == ["mounted"]
     assert read(part / "f0") == noise(SIZE, 0)
     subprocess.run(["umount", part], check=True)
-    assert wait_until(lambda: slots(tarn) == [], 3)
+    assert wait_until(lambda: slots(tarn) == [])
 
 
 # --- the store ----------------------------------------------------------------------------------------------
@@ -568,7 +566,7 @@ def user():
                 try:
                     if os.readlink(f"/proc/{name}/exe").startswith(str(directory)):
                         os.kill(int(name), signal.SIGTERM)
-                        assert wait_until(lambda pid=int(name): help_.ended(pid), 30)
+                        assert wait_until(lambda pid=int(name): help_.ended(pid))
                 except (OSError, ValueError):
                     continue
     finally:

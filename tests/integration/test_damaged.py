@@ -63,7 +63,7 @@ def test_bootstrap_is_refused(victim, daemon, tmp_path, place, title):
     assert not place.is_mount()
     for words in (("ls", "-R", name), ("cat", name, "/d/data"),
                   ("export", name, f"oci:{tmp_path}/out:t")):
-        assert daemon.fails(message, *words, timeout=60).stdout == b""
+        assert daemon.fails(message, *words, timeout=300).stdout == b""
 
 
 @pytest.mark.parametrize("title", damages.BLOBS)

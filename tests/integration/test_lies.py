@@ -41,24 +41,24 @@ def forged(victim, change, target):
 def test_image_is_refused(victim, daemon, tmp_path, place, kind, title):
     message, change = getattr(lies, kind)[title]
     name = forged(victim, change, tmp_path / "forged")
-    daemon.fails(message, "check", name, timeout=60)
-    daemon.fails(message, "mount", name, place, timeout=60)
+    daemon.fails(message, "check", name, timeout=300)
+    daemon.fails(message, "mount", name, place, timeout=300)
     assert not place.is_mount()
     if kind == "BOOTSTRAP":
-        daemon.fails(message, "ls", "-R", name, timeout=60)
+        daemon.fails(message, "ls", "-R", name, timeout=300)
 
 
 @pytest.mark.parametrize("title", lies.METADATA)
 def test_metadata_is_refused(victim, daemon, tmp_path, place, title):
     message, change = lies.METADATA[title]
     name = forged(victim, change, tmp_path / "forged")
-    daemon.fails(message, "check", "--quick", name, timeout=60)
+    daemon.fails(message, "check", "--quick", name, timeout=300)
     exported = f"oci:{tmp_path}/export:t"
     if title.startswith("hard link to "):  # what a layer means shows only on those below it
         daemon("export", name, exported)
-        daemon.fails("hard link", "convert", exported, f"oci:{tmp_path}/again:t", timeout=60)
+        daemon.fails("hard link", "convert", exported, f"oci:{tmp_path}/again:t", timeout=300)
     else:
-        daemon.fails(message, "export", name, exported, timeout=60)
+        daemon.fails(message, "export", name, exported, timeout=300)
     daemon("mount", name, place)
     trees.assert_same(victim.expected, trees.scan(place))
     daemon("umount", place)
@@ -68,7 +68,7 @@ def test_metadata_is_refused(victim, daemon, tmp_path, place, title):
 def test_chunk_is_an_error_for_its_reader(victim, tarn, tmp_path, place, title):
     message, change, broken = lies.CHUNKS[title]
     name = forged(victim, change, tmp_path / "forged")
-    tarn.fails(message, "check", name, timeout=60)
+    tarn.fails(message, "check", name, timeout=300)
     tarn("mount", name, place)
     with pytest.raises(OSError, match="Input/output error"):
         (place / broken).read_bytes()

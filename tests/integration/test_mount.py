@@ -300,7 +300,7 @@ def test_busy(specials, tarn, place):
         assert "still open" in done.stderr
         assert [m["state"] for m in help_.slots(tarn)] == ["detached"]
         assert file.read() == noise(50001, 1)
-    assert environment.wait_until(lambda: help_.slots(tarn) == [], 10)
+    assert environment.wait_until(lambda: help_.slots(tarn) == [])
 
 
 def test_names_of_any_bytes(specials, tarn, tmp_path):

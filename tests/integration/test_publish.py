@@ -158,12 +158,13 @@ def test_interrupted(large, duration, tarn, tmp_path, number, moment):
     running = tarn.start("convert", "--quiet", large, f"oci:{tmp_path}/out:t")
     time.sleep(moment * duration)
     running.send_signal(number)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=300)
     out = tmp_path / "out"
     if running.returncode != 0:
         if number == signal.SIGKILL:
-            assert "t" not in oci_layout.tags(out)
             assert_no_half_blob(out)
+            if "t" in oci_layout.tags(out):  # the last that is written; the program was about to end
+                tarn("check", f"oci:{out}:t")
         elif out.exists():  # else it may have come before the program could say a word
             assert running.returncode > 0 and errors, "no word about the interruption"
             assert_clean(out)
@@ -218,7 +219,7 @@ def test_archive_is_whole_or_not_there(large, tarn, tmp_path):
     running = tarn.start("convert", "--quiet", large, f"oci-archive:{tmp_path}/out.tar:t")
     environment.wait_until(lambda: any(tmp_path.glob("*out.tar*")), 5)
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    running.communicate(timeout=300)
     if running.returncode != 0:
         assert not (tmp_path / "out.tar").exists()
         assert [p.name for p in tmp_path.iterdir() if p.name != "root"] == []

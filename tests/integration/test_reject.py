@@ -17,7 +17,7 @@ from oci_layout import LAYER, REF_NAME, LayoutBuilder, sha256
 from tars import CHAR, LINK, Tar
 
 OLD = "old"
-SECONDS = 60
+SECONDS = 300
 
 
 def contents(layout):

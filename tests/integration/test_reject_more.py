@@ -13,7 +13,7 @@ import rejects
 def test_source_is_refused(name, session_tarn, tmp_path):
     message, make = rejects.CASES[name]
     source, out = make(tmp_path / "source"), tmp_path / "out"
-    done = session_tarn.fails(message, "convert", "--quiet", source, f"oci:{out}:t", timeout=60)
+    done = session_tarn.fails(message, "convert", "--quiet", source, f"oci:{out}:t", timeout=300)
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert {tag for tag in oci_layout.tags(out) if tag} == set()
     for path in out.rglob("*"):

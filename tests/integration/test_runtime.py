@@ -38,7 +38,7 @@ def test_runc(quirks, rootfs, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(spec))
     name = f"tarn-{tmp_path.name}".replace("_", "-")
     done = subprocess.run(["runc", "run", name], cwd=tmp_path, capture_output=True, text=True,
-                          timeout=60, check=False)
+                          timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == expected(quirks)
 
@@ -48,6 +48,6 @@ def test_podman(quirks, rootfs, tmp_path):
                            "--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--rm",
                            "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit",
                            "nproc=1024:1024", "--rootfs", rootfs, *PROGRAM],
-                          capture_output=True, text=True, timeout=60, check=False)
+                          capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == expected(quirks)

@@ -7,7 +7,7 @@ import images
 import mutations
 import pytest
 
-SECONDS = 20
+SECONDS = 300
 KINDS = {
     "fifo": os.mkfifo,
     "directory": os.mkdir,

@@ -17,7 +17,7 @@ Settings:
               starts anew after a second of silence
   stall       1: nothing passes, nothing is closed
   down        1: every connection is reset and new ones are refused
-  down_after  N: goes down by itself when N more bytes have gone up; 0: never
+  down_after, stall_after  N: that happens by itself when N more bytes have gone up; 0: never
   cut         1: every connection is reset, once
 """
 import argparse
@@ -224,7 +224,8 @@ class Line:
     def __init__(self, target):
         self.target, self.port, self.server = target, 0, None
         self.settings = {"rtt": 0.0, "mbit": 0.0, "slow_start": 0.0, "stall": 0.0, "down": 0.0}
-        self.counters, self.log, self.down_at = collections.Counter(), [], None
+        self.counters, self.log = collections.Counter(), []
+        self.at = {}  # setting: the count of bytes that sets it
         self.up, self.down = Link(), Link()
         self.writers, self.flowing = set(), asyncio.Event()
         self.flowing.set()
@@ -317,9 +318,10 @@ class Line:
 
     def passed(self, talk, length, upwards):
         self.counters["up_bytes" if upwards else "down_bytes"] += length
-        if upwards and self.down_at is not None and self.counters["up_bytes"] >= self.down_at:
-            self.down_at = None
-            asyncio.ensure_future(self.set("down", 1.0))
+        for name, count in list(self.at.items()):
+            if self.counters["up_bytes"] >= count:
+                del self.at[name]
+                asyncio.ensure_future(self.set(name, 1.0))
 
     def reset_all(self):
         for writer in list(self.writers):
@@ -328,8 +330,10 @@ class Line:
     async def set(self, name, value):
         if name == "cut":
             self.reset_all()
-        elif name == "down_after":
-            self.down_at = self.counters["up_bytes"] + value if value else None
+        elif name in ("down_after", "stall_after"):
+            self.at.pop(name.removesuffix("_after"), None)
+            if value:
+                self.at[name.removesuffix("_after")] = self.counters["up_bytes"] + value
         elif name in self.settings:
             was, self.settings[name] = self.settings[name], value
             if name == "stall":
@@ -396,7 +400,7 @@ class SlowLine:
         self.host = f"127.0.0.1:{self.port}"
 
     def ask(self, words):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/{words}", timeout=30) as got:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/{words}", timeout=60) as got:
             return json.load(got)
 
     def set(self, **settings):
@@ -413,7 +417,7 @@ class SlowLine:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         self.process.stdout.close()
 
 
