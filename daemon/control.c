@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -35,14 +36,25 @@ struct tarn_client {
 struct tarn_control {
     struct tarn_control_options options;
     uv_poll_t poll;
+    uv_timer_t pause; // until the next try after accept() has failed
     int fd;
     bool stopped;
     bool closing;
-    unsigned handles; // open uv handles: the own one and one for each client
+    unsigned handles;    // open uv handles: the own two and one for each client
+    unsigned client_max; // more wait in the socket's queue
+    unsigned client_count;
     struct tarn_client *clients;
 };
 
-enum { BACKLOG = 128, READ_SIZE = 65536 };
+enum { BACKLOG = 128, READ_SIZE = 65536, CLIENT_MAX = 256, CLIENT_SHARE = 4, PAUSE_MS = 100 };
+
+static void accept_ready(uv_poll_t *poll, int status, int events);
+
+static void resume(struct tarn_control *control)
+{
+    if (!control->stopped && control->client_count < control->client_max)
+        uv_poll_start(&control->poll, UV_READABLE, accept_ready);
+}
 
 static void handle_closed(struct tarn_control *control)
 {
@@ -69,6 +81,8 @@ static void client_closed(uv_handle_t *handle)
     }
     struct tarn_control *control = client->control;
     free(client);
+    control->client_count--;
+    resume(control);
     handle_closed(control);
 }
 
@@ -121,20 +135,22 @@ static void receive(struct tarn_client *client)
     }
     const ssize_t n = tarn_socket_receive(client->fd, client->input.data + client->input.length,
                                           READ_SIZE, &client->descriptor);
-    if (n == -EAGAIN)
-        return;
-    if (n <= 0) {
+    if (n > 0)
+        client->input.length += (size_t)n;
+    else if (n != -EAGAIN)
         client->dead = true;
-        return;
-    }
-    client->input.length += (size_t)n;
+}
+
+// Takes what has come, but only while the client reads the answers.
+static void take_messages(struct tarn_client *client)
+{
     struct tarn_control *control = client->control;
-    while (!client->dead) {
+    while (!client->dead && !client->first) {
         tarn_autojson json_t *message = NULL;
         struct tarn_err err;
         const int ret = tarn_message_take(&client->input, &message, &err);
         if (ret == 0)
-            return;
+            break;
         if (ret < 0) {
             tarn_log(TARN_LOG_WARNING, "a client is dropped: %s", err.text);
             client->dead = true;
@@ -145,17 +161,15 @@ static void receive(struct tarn_client *client)
             close(client->descriptor);
         client->descriptor = -1;
     }
+    if (client->input.length == 0)
+        tarn_buf_release(&client->input);
 }
 
 static void client_ready(uv_poll_t *poll, int status, int events);
 
 static void rearm(struct tarn_client *client)
 {
-    if (client->dead) {
-        close_client(client);
-        return;
-    }
-    uv_poll_start(&client->poll, UV_READABLE | (client->first ? UV_WRITABLE : 0), client_ready);
+    uv_poll_start(&client->poll, client->first ? UV_WRITABLE : UV_READABLE, client_ready);
 }
 
 static void client_ready(uv_poll_t *poll, int status, int events)
@@ -166,7 +180,11 @@ static void client_ready(uv_poll_t *poll, int status, int events)
     if (!client->dead && events & UV_READABLE)
         receive(client);
     flush(client);
-    rearm(client);
+    take_messages(client);
+    if (client->dead)
+        close_client(client);
+    else
+        rearm(client);
 }
 
 void tarn_client_send(struct tarn_client *client, json_t *message, int descriptor)
@@ -189,16 +207,19 @@ void tarn_client_send(struct tarn_client *client, json_t *message, int descripto
         flush(client);
     }
     json_decref(message);
-    // A dead client is closed from the loop, not under the caller's feet: the write event comes at once.
-    if (!client->closing && (client->dead || client->first))
-        uv_poll_start(&client->poll, UV_READABLE | UV_WRITABLE, client_ready);
+    if (client->dead)
+        tarn_client_drop(client);
+    else if (!client->closing)
+        rearm(client);
 }
 
+// It is closed from the loop, not under the caller's feet: a socket that is shut down is ready at once.
 void tarn_client_drop(struct tarn_client *client)
 {
     client->dead = true;
+    shutdown(client->fd, SHUT_RDWR);
     if (!client->closing)
-        uv_poll_start(&client->poll, UV_READABLE | UV_WRITABLE, client_ready);
+        rearm(client);
 }
 
 void *tarn_client_data(const struct tarn_client *client)
@@ -221,13 +242,28 @@ static bool may_enter(int fd)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
+static void pause_over(uv_timer_t *timer)
+{
+    resume(timer->data);
+}
+
+// Whoever cannot be let in now (no descriptors, no memory) stays in the queue, which would make the
+// socket readable again at once.
+static void pause_accepting(struct tarn_control *control)
+{
+    uv_poll_stop(&control->poll);
+    uv_timer_start(&control->pause, pause_over, PAUSE_MS, 0);
+}
+
 static void accept_ready(uv_poll_t *poll, int status, int events)
 {
     (void)events;
     struct tarn_control *control = poll->data;
     const int fd = status < 0 ? -1 : accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        pause_accepting(control);
         return;
+    }
     struct tarn_client *client = may_enter(fd) ? calloc(1, sizeof *client) : NULL;
     if (!client || uv_poll_init(control->options.loop, &client->poll, fd) < 0) {
         free(client);
@@ -242,6 +278,17 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
     control->clients = client;
     control->handles++;
     rearm(client);
+    if (++control->client_count == control->client_max)
+        uv_poll_stop(&control->poll);
+}
+
+// Clients leave most descriptors to the data.
+static unsigned client_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur / CLIENT_SHARE >= CLIENT_MAX)
+        return CLIENT_MAX;
+    return (unsigned)limit.rlim_cur / CLIENT_SHARE + 1;
 }
 
 // The name is reached by the directory's descriptor: sun_path is short, roots may be long.
@@ -281,11 +328,19 @@ int tarn_control_new(const struct tarn_control_options *options, struct tarn_con
         free(made);
         return tarn_fail_errno(err, ret, "cannot watch the control socket");
     }
+    uv_timer_init(options->loop, &made->pause);
     made->poll.data = made;
-    made->handles = 1;
+    made->pause.data = made;
+    made->handles = 2;
+    made->client_max = client_max();
     uv_poll_start(&made->poll, UV_READABLE, accept_ready);
     *control = made;
     return 0;
+}
+
+static void pause_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
 }
 
 static void control_closed(uv_handle_t *handle)
@@ -304,6 +359,7 @@ void tarn_control_stop(struct tarn_control *control)
         tarn_log(TARN_LOG_WARNING, "cannot remove the control socket");
     uv_poll_stop(&control->poll);
     uv_close((uv_handle_t *)&control->poll, control_closed);
+    uv_close((uv_handle_t *)&control->pause, pause_closed);
 }
 
 void tarn_control_close(struct tarn_control *control)

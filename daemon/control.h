@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control socket on the loop: accepts clients, takes their messages (control_message.h), sends
-// answers. Only root and the daemon's own user are let in.
+// answers. Only root and the daemon's own user are let in, and only so many at a time; the others wait.
+// From a client that does not read its answers nothing more is taken.
 #ifndef TARN_DAEMON_CONTROL_H
 #define TARN_DAEMON_CONTROL_H
 

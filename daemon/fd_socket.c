@@ -33,16 +33,19 @@ ssize_t tarn_socket_send(int fd, const void *data, size_t length, int descriptor
     return n < 0 ? -errno : n;
 }
 
+// The last one is kept: where one fits, padding makes room for two.
 static void take_descriptor(struct msghdr *message, int *descriptor)
 {
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header;
          header = CMSG_NXTHDR(message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-            header->cmsg_len != CMSG_LEN(sizeof *descriptor))
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
             continue;
-        if (*descriptor >= 0)
-            close(*descriptor);
-        memcpy(descriptor, CMSG_DATA(header), sizeof *descriptor);
+        for (size_t at = 0; CMSG_LEN(at + sizeof *descriptor) <= header->cmsg_len;
+             at += sizeof *descriptor) {
+            if (*descriptor >= 0)
+                close(*descriptor);
+            memcpy(descriptor, CMSG_DATA(header) + at, sizeof *descriptor);
+        }
     }
 }
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may happen to the daemon from outside: clients, its own processes, its store."""
+import array
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import struct
+from pathlib import Path
+
+import daemon_help as help_
+import environment
+import pytest
+from corner_cases import noise
+from daemon_help import read, slots, small_image
+from environment import wait_until
+
+FILES, SIZE = 6, 50000
+
+
+@pytest.fixture(scope="module")
+def two(session_tarn, tmp_path_factory):
+    return [small_image(session_tarn, tmp_path_factory.mktemp(f"faults-{i}"), seed=i)
+            for i in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def clean_log(tarn):
+    yield
+    help_.assert_clean(tarn)
+
+
+def check_files(where, seed, count=FILES):
+    for i in range(count):
+        assert read(where / "d" / f"f{i}") == noise(SIZE + i, 1000 * seed + i), (where, i)
+
+
+# --- its clients ------------------------------------------------------------------------------
+
+def connect(tarn):
+    """A client of the control socket."""
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    directory = os.open(tarn.root / "run", os.O_RDONLY)
+    client.connect(f"/proc/self/fd/{directory}/control.sock")
+    os.close(directory)
+    return client
+
+
+def ask(client, descriptors=(), **message):
+    text = json.dumps(message).encode()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+    client.sendmsg([struct.pack("<I", len(text)) + text], rights if descriptors else [])
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def anonymous_memory(pid):
+    """In KiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1])
+
+
+def few_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+
+
+def test_client_that_does_not_read(two, tarn, place):
+    """It is not served any more; what it asks for does not fill the daemon's memory."""
+    tarn("mount", two[0].converted, place)
+    pid = help_.daemon(tarn)
+    before = anonymous_memory(pid)
+    with connect(tarn) as client:
+        client.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            for _ in range(100000):
+                ask(client, op="stats")
+        assert anonymous_memory(pid) - before < 32 << 10
+        check_files(place, 0)
+    tarn("umount", place)
+
+
+def test_clients_without_end(two, tarn, place):
+    """They leave descriptors to the data, and do not keep the daemon busy."""
+    done = tarn.run("mount", two[0].converted, place, preexec_fn=few_descriptors)
+    assert done.code == 0, done.stderr
+    pid = help_.daemon(tarn)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect(tarn))
+        assert wait_until(lambda: descriptors(pid) > 35, 20)
+        check_files(place, 0)
+        assert descriptors(pid) < 70
+    assert len(slots(tarn)) == 1
+    tarn("umount", place)
+
+
+def test_too_many_descriptors_in_a_message(two, tarn, place):
+    tarn("mount", two[0].converted, place)
+    pid = help_.daemon(tarn)
+    before = descriptors(pid)
+    with connect(tarn) as client:
+        for _ in range(20):
+            ask(client, [1, 2], op="ps")
+            assert client.recv(1 << 16)
+    assert wait_until(lambda: descriptors(pid) == before, 20)
+    tarn("umount", place)
