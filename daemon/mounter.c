@@ -21,11 +21,15 @@ struct mounter {
 
 // --- the mounter's process ------------------------------------------------------------------------
 
-// All that lies on the base, also what an earlier daemon left there.
+void tarn_mounter_clear(const char *base)
+{
+    while (umount2(base, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+        ;
+}
+
 static void clear_base(struct mounter *mounter)
 {
-    while (umount2(mounter->base, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-        ;
+    tarn_mounter_clear(mounter->base);
     mounter->mounted = false;
 }
 
@@ -193,7 +197,7 @@ int tarn_mounter_receive(int fd, struct tarn_mounter_reply *reply, int *descript
     *descriptor = -1;
     const ssize_t n = tarn_socket_receive(fd, reply, sizeof *reply, descriptor);
     if (n != sizeof *reply)
-        return tarn_fail(err, n < 0 ? (int)n : -EPIPE, "the mounter is gone");
+        return tarn_fail(err, n < 0 && n != -ECONNRESET ? (int)n : -EPIPE, "the mounter is gone");
     reply->text[sizeof reply->text - 1] = '\0';
     if (reply->status < 0)
         return tarn_fail(err, reply->status, "%s", reply->text);

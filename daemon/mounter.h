@@ -36,6 +36,9 @@ struct tarn_mounter_reply {
     char text[244]; // what failed, NUL-terminated
 };
 
+// Detaches all that lies on the base, also what an earlier daemon left there.
+void tarn_mounter_clear(const char *base);
+
 int tarn_mounter_send(int fd, const struct tarn_mounter_request *request,
                       struct tarn_err *err) tarn_must_check;
 // Waits for a reply. *descriptor: what it brings, owned by the caller, or -1. -errno: what the mounter

@@ -2,9 +2,11 @@
 #include "daemon/worker_internal.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 enum { TICK_MS = 50, FIRST_MS = 5000 };
@@ -17,12 +19,18 @@ static unsigned clamp_processors(unsigned low, unsigned high)
 
 // --- the mounter ---------------------------------------------------------------------------------------
 
+// Not -EPIPE, which would tell a client that the daemon has gone.
+static int fail_without_mounter(struct tarn_err *err)
+{
+    return tarn_fail(err, -EIO,
+                     "tarnd's process that mounts has gone; unmount all, then tarnd starts anew");
+}
+
 int tarn_worker_ask_mounter(struct tarn_worker *worker, const struct tarn_mounter_request *request,
                             struct tarn_mounter_wait *wait, struct tarn_err *err)
 {
-    const int ret = tarn_mounter_send(worker->options.mounter, request, err);
-    if (ret < 0)
-        return ret;
+    if (tarn_mounter_send(worker->options.mounter, request, NULL) < 0)
+        return fail_without_mounter(err);
     wait->next = NULL;
     if (worker->mounter_last)
         worker->mounter_last->next = wait;
@@ -32,6 +40,27 @@ int tarn_worker_ask_mounter(struct tarn_worker *worker, const struct tarn_mounte
     return 0;
 }
 
+static struct tarn_mounter_wait *take_wait(struct tarn_worker *worker)
+{
+    struct tarn_mounter_wait *wait = worker->mounter_first;
+    if (wait)
+        worker->mounter_first = wait->next;
+    if (!worker->mounter_first)
+        worker->mounter_last = NULL;
+    return wait;
+}
+
+static void mounter_gone(struct tarn_worker *worker)
+{
+    struct tarn_err err;
+    const int ret = fail_without_mounter(&err);
+    tarn_log(TARN_LOG_ERROR, "%s", err.text);
+    uv_poll_stop(&worker->mounter_poll);
+    struct tarn_mounter_wait *wait;
+    while ((wait = take_wait(worker)))
+        wait->answered(wait, ret, -1, &err);
+}
+
 static void mounter_answered(uv_poll_t *poll, int status, int events)
 {
     (void)events;
@@ -39,24 +68,21 @@ static void mounter_answered(uv_poll_t *poll, int status, int events)
     struct tarn_mounter_reply reply;
     struct tarn_err err = { 0 };
     int descriptor = -1;
-    int ret = status;
-    if (ret == 0)
-        ret = tarn_mounter_receive(worker->options.mounter, &reply, &descriptor, &err);
-    struct tarn_mounter_wait *wait = worker->mounter_first;
+    const int ret = status < 0
+                        ? -EPIPE
+                        : tarn_mounter_receive(worker->options.mounter, &reply, &descriptor, &err);
+    if (ret == -EPIPE) {
+        mounter_gone(worker);
+        return;
+    }
+    struct tarn_mounter_wait *wait = take_wait(worker);
     if (wait) {
-        worker->mounter_first = wait->next;
-        if (!worker->mounter_first)
-            worker->mounter_last = NULL;
         wait->answered(wait, ret, descriptor, &err);
-    } else if (descriptor >= 0) {
+        return;
+    }
+    tarn_log(TARN_LOG_WARNING, "the mounter answered what nobody asked");
+    if (descriptor >= 0)
         close(descriptor);
-    }
-    if (ret == -EPIPE || status < 0) {
-        tarn_log(TARN_LOG_ERROR, "the mounter is gone: no more mounts until tarnd starts anew");
-        uv_poll_stop(poll);
-    } else if (wait == NULL) {
-        tarn_log(TARN_LOG_WARNING, "the mounter answered what nobody asked");
-    }
 }
 
 // Before the loop runs: the base is there when the first client is let in.
@@ -90,6 +116,11 @@ static int mount_base(struct tarn_worker *worker, struct tarn_err *err)
 
 // --- the end -----------------------------------------------------------------------------------------------
 
+struct detaching {
+    struct tarn_mounter_wait wait;
+    struct tarn_worker *worker;
+};
+
 static void close_all(struct tarn_worker *worker)
 {
     uv_timer_stop(&worker->tick);
@@ -105,14 +136,26 @@ static void close_all(struct tarn_worker *worker)
     tarn_loop_queue_close(worker->queue);
 }
 
+// Without the mounter the worker does it: the threads that serve answer if this walks into the base.
+static void detach_alone(const struct tarn_worker *worker)
+{
+    tarn_autofree char *base = tarn_path_join(worker->options.root, "mnt");
+    if (base)
+        tarn_mounter_clear(base);
+}
+
 static void base_detached(struct tarn_mounter_wait *wait, int status, int descriptor,
                           const struct tarn_err *err)
 {
-    free(wait);
+    struct detaching *detaching =
+        (struct detaching *)((char *)wait - offsetof(struct detaching, wait));
     if (descriptor >= 0)
         close(descriptor);
-    if (status < 0)
-        tarn_log(TARN_LOG_ERROR, "cannot unmount the base: %s", err->text);
+    if (status < 0) {
+        tarn_log(TARN_LOG_WARNING, "cannot have the base unmounted: %s", err->text);
+        detach_alone(detaching->worker);
+    }
+    free(detaching);
 }
 
 // Who has it open keeps it until they close it; nobody can mount from it any more.
@@ -121,16 +164,14 @@ static void detach_base(struct tarn_worker *worker)
     if (worker->options.mounter < 0)
         return;
     const struct tarn_mounter_request request = { .operation = TARN_MOUNTER_UNBASE };
-    struct tarn_err err;
-    struct tarn_mounter_wait *wait = calloc(1, sizeof *wait);
-    int ret = wait ? 0 : tarn_fail(&err, -ENOMEM, "out of memory");
-    if (ret == 0) {
-        wait->answered = base_detached;
-        ret = tarn_worker_ask_mounter(worker, &request, wait, &err);
+    struct detaching *detaching = calloc(1, sizeof *detaching);
+    if (detaching) {
+        detaching->worker = worker;
+        detaching->wait.answered = base_detached;
     }
-    if (ret < 0) {
-        free(wait);
-        tarn_log(TARN_LOG_ERROR, "cannot unmount the base: %s", err.text);
+    if (!detaching || tarn_worker_ask_mounter(worker, &request, &detaching->wait, NULL) < 0) {
+        free(detaching);
+        detach_alone(worker);
     }
 }
 

@@ -110,3 +110,26 @@ def test_too_many_descriptors_in_a_message(two, tarn, place):
             assert client.recv(1 << 16)
     assert wait_until(lambda: descriptors(pid) == before, 20)
     tarn("umount", place)
+
+
+def test_mounter_that_dies(two, tarn, place, tmp_path):
+    """Who waits for it is told, what is mounted stays, and the daemon can still end."""
+    tarn("mount", "--idle", 0, two[0].converted, place)
+    pid = help_.daemon(tarn)
+    mounter, = (p for p in environment.processes(tarn.root) if p != pid)
+    more = [tmp_path / f"m{i}" for i in range(3)]
+    for where in more:
+        where.mkdir()
+    os.kill(mounter, signal.SIGSTOP)
+    clients = [tarn.start("mount", two[1].converted, where) for where in more]
+    assert wait_until(lambda: len(slots(tarn)) == 4, 20)
+    os.kill(mounter, signal.SIGKILL)
+    for client in clients:
+        assert b"that mounts has gone" in client.communicate(timeout=20)[1]
+    tarn.fails("that mounts has gone", "mount", two[1].converted, more[0])
+    check_files(place, 0)
+    tarn("umount", place)
+    assert wait_until(lambda: help_.ended(pid), 20)
+    assert environment.mounts_below(tarn.root) == []
+    tarn("mount", two[1].converted, place)
+    check_files(place, 1)
