@@ -14,8 +14,6 @@ struct tarn_opener {
 };
 
 enum { CONFIG_LIMIT = 8 << 20 };
-#define LAYER_LIMIT (UINT64_C(1) << 30) // of the compressed bootstrap
-#define BOOTSTRAP_LIMIT (UINT64_C(4) << 30)
 
 // One image being opened. Each step ends by starting the next or by finish().
 struct opening {
@@ -214,15 +212,14 @@ static void store_and_open(uv_work_t *work)
 {
     struct opening *opening = work->data;
     struct tarn_store *store = opening->opener->options.store;
-    const struct tarn_bootstrap_layer_rules rules = { opening->manifest.bootstrap_digest,
-                                                      BOOTSTRAP_LIMIT };
+    const struct tarn_digest *digest = &opening->manifest.bootstrap_digest;
     tarn_cleanup(tarn_buf_release) struct tarn_buf bootstrap = { 0 };
     opening->missing = false;
-    int ret = tarn_bootstrap_layer_read(opening->buf.data, opening->buf.length, &rules, &bootstrap,
+    int ret = tarn_bootstrap_layer_read(opening->buf.data, opening->buf.length, digest, &bootstrap,
                                         &opening->err);
     struct tarn_store_bytes bytes;
     if (ret == 0)
-        ret = tarn_store_save_bootstrap(store, &rules.digest, &bootstrap, &bytes, &opening->err);
+        ret = tarn_store_save_bootstrap(store, digest, &bootstrap, &bytes, &opening->err);
     if (ret == 0)
         ret = open_image(opening, bytes);
     opening->status = ret;
@@ -260,12 +257,6 @@ static void tried_stored(uv_work_t *work, int status)
         return;
     }
     const struct tarn_descriptor *layer = &opening->manifest.bootstrap;
-    if (layer->size > LAYER_LIMIT) {
-        tarn_fail(&opening->err, -EFBIG, "its bootstrap is larger than %llu bytes",
-                  (unsigned long long)LAYER_LIMIT);
-        finish_leader(opening, -EFBIG, &opening->err);
-        return;
-    }
     const int ret = start_read(opening, TARN_READ_BLOB, layer, got_layer);
     if (ret < 0)
         finish_leader(opening, ret, &opening->err);

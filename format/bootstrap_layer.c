@@ -8,14 +8,13 @@
 #include <zstd.h>
 
 #include "base/bytes.h"
+#include "format/limits.h"
 
 enum { TAR_BLOCK = 512, TAR_END = 2 * TAR_BLOCK };
 
-// The ustar header of tarn/bootstrap. Sizes of 8 GiB and more do not fit and are refused.
-static int tar_header(uint64_t length, uint8_t header[TAR_BLOCK], struct tarn_err *err)
+// The ustar header of tarn/bootstrap. The length is within the format's limit, so that it fits.
+static void tar_header(uint64_t length, uint8_t header[TAR_BLOCK])
 {
-    if (length >= UINT64_C(1) << 33)
-        return tarn_fail(err, -EFBIG, "the bootstrap is larger than 8 GiB");
     memset(header, 0, TAR_BLOCK);
     char *p = (char *)header;
     memcpy(p, "tarn/bootstrap", 14);
@@ -32,10 +31,9 @@ static int tar_header(uint64_t length, uint8_t header[TAR_BLOCK], struct tarn_er
         sum += header[i];
     snprintf(p + 148, 8, "%06o", sum);
     p[155] = ' ';
-    return 0;
 }
 
-static size_t tar_length(uint64_t length)
+static uint64_t tar_length(uint64_t length)
 {
     return TAR_BLOCK + tarn_round_up(length, TAR_BLOCK) + TAR_END;
 }
@@ -91,17 +89,21 @@ static int write_layer(struct layer_writer *writer, const uint8_t header[TAR_BLO
 int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct tarn_buf *out,
                                struct tarn_digest *diff_id, struct tarn_err *err)
 {
+    if (tar_length(length) > TARN_BOOTSTRAP_LIMIT)
+        return tarn_fail(err, -EFBIG, "the bootstrap of %zu bytes is larger than 4 GiB", length);
     uint8_t header[TAR_BLOCK];
-    int ret = tar_header(length, header, err);
-    if (ret < 0)
-        return ret;
+    tar_header(length, header);
     const size_t start = out->length;
     tarn_cleanup(tarn_hasher_free_p) struct tarn_hasher *hasher = tarn_hasher_new();
     struct layer_writer writer = { ZSTD_createCCtx(), hasher, out };
-    ret = writer.context && hasher ? write_layer(&writer, header, bootstrap, length) : -ENOMEM;
+    const int ret =
+        writer.context && hasher ? write_layer(&writer, header, bootstrap, length) : -ENOMEM;
     ZSTD_freeCCtx(writer.context);
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory for the bootstrap layer");
+    if (out->length - start > TARN_BOOTSTRAP_LAYER_LIMIT)
+        return tarn_fail(err, -EFBIG, "the bootstrap of %zu bytes compresses to more than 1 GiB",
+                         length);
     if (is_bomb(tar_length(length), out->length - start))
         return tarn_fail(err, -EFBIG, "the bootstrap of %zu bytes compresses to %zu: too few",
                          length, out->length - start);
@@ -110,14 +112,14 @@ int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct t
 }
 
 // Decompresses the one frame into tar.
-static int decompress(const uint8_t *layer, size_t length, uint64_t limit, struct tarn_buf *tar,
+static int decompress(const uint8_t *layer, size_t length, struct tarn_buf *tar,
                       struct tarn_err *err)
 {
     const unsigned long long total = ZSTD_getFrameContentSize(layer, length);
     if (total == ZSTD_CONTENTSIZE_UNKNOWN || total == ZSTD_CONTENTSIZE_ERROR ||
         ZSTD_findFrameCompressedSize(layer, length) != length)
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: not one zstd frame with its size");
-    if (total < TAR_BLOCK + TAR_END || total > limit)
+    if (total < TAR_BLOCK + TAR_END || total > TARN_BOOTSTRAP_LIMIT)
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: %llu bytes are out of range", total);
     if (is_bomb(total, length))
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: %llu bytes in %zu, more than %d to one",
@@ -140,25 +142,30 @@ static uint64_t octal(const uint8_t *digits, int count)
     return value;
 }
 
-int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length,
-                              const struct tarn_bootstrap_layer_rules *rules, struct tarn_buf *out,
-                              struct tarn_err *err)
+// Whether these are the bytes that hold a bootstrap of this size.
+static bool is_archive(const struct tarn_buf *tar, uint64_t size)
+{
+    if (tar_length(size) != tar->length)
+        return false;
+    uint8_t header[TAR_BLOCK];
+    tar_header(size, header);
+    return memcmp(header, tar->data, TAR_BLOCK) == 0 &&
+           tarn_all_zero(tar->data + TAR_BLOCK + size, tar->length - TAR_BLOCK - size);
+}
+
+int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length, const struct tarn_digest *want,
+                              struct tarn_buf *out, struct tarn_err *err)
 {
     tarn_autobuf struct tarn_buf tar = { 0 };
-    int ret = decompress(layer, length, rules->limit, &tar, err);
+    const int ret = decompress(layer, length, &tar, err);
     if (ret < 0)
         return ret;
-    uint8_t want[TAR_BLOCK];
     const uint64_t size = octal(tar.data + 124, 11);
-    ret = tar_header(size, want, err);
-    if (ret < 0)
-        return ret;
-    if (memcmp(want, tar.data, TAR_BLOCK) != 0 || tar_length(size) != tar.length ||
-        !tarn_all_zero(tar.data + TAR_BLOCK + size, tar.length - TAR_BLOCK - size))
+    if (!is_archive(&tar, size))
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: not an archive of tarn/bootstrap alone");
     struct tarn_digest digest;
     tarn_sha256(tar.data + TAR_BLOCK, size, &digest);
-    if (!tarn_digest_equal(&digest, &rules->digest)) {
+    if (!tarn_digest_equal(&digest, want)) {
         char text[TARN_DIGEST_TEXT];
         return tarn_fail(err, -EIO, "the bootstrap's digest is %s, not what the manifest says",
                          tarn_digest_format(&digest, text));

@@ -15,19 +15,14 @@ enum {
     TARN_BOOTSTRAP_LAYER_RATIO = 256,
 };
 
-// Appends the layer to out; *diff_id gets the digest of the tar. -EFBIG beyond 8 GiB and where it would be
-// taken for a bomb.
+// Appends the layer to out; *diff_id gets the digest of the tar. -EFBIG beyond the format's limits and
+// where it would be taken for a bomb. -ENOMEM.
 int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct tarn_buf *out,
                                struct tarn_digest *diff_id, struct tarn_err *err) tarn_must_check;
 
-// Appends the bootstrap to out, which must be empty, and checks its digest: -EIO. -EUCLEAN for any
-// other form than the one above. Bounded by limit bytes.
-struct tarn_bootstrap_layer_rules {
-    struct tarn_digest digest; // of the bootstrap
-    uint64_t limit;
-};
-int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length,
-                              const struct tarn_bootstrap_layer_rules *rules, struct tarn_buf *out,
-                              struct tarn_err *err) tarn_must_check;
+// Puts the bootstrap into out, which must be empty, and compares its digest with `want`: -EIO. -EUCLEAN for
+// any other form than the one above and beyond TARN_BOOTSTRAP_LIMIT; -ENOMEM.
+int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length, const struct tarn_digest *want,
+                              struct tarn_buf *out, struct tarn_err *err) tarn_must_check;
 
 #endif

@@ -17,7 +17,8 @@ struct tarn_layer_parameters {
 // Appends the container to out, which is empty before. tree is sorted here, and the index fields of its
 // inodes, xattr sets and contents are overwritten; its contents have places (holder, address; both 0
 // where there is no data). tables: the blob records of section 6 and their rows. Equal trees and
-// tables give equal bytes. -EINVAL for a file whose content is missing or has no place, -ENOMEM.
+// tables give equal bytes. -EINVAL for a file whose content is missing or has no place; -EFBIG for what the
+// reader would refuse for its size; -ENOMEM.
 int tarn_layer_metadata_write(const struct tarn_layer_parameters *parameters,
                               struct tarn_tree *tree, const struct tarn_tables *tables,
                               struct tarn_buf *out, struct tarn_err *err) tarn_must_check;

@@ -31,6 +31,33 @@ void tarn_layer_metadata_release(struct tarn_layer_metadata *metadata)
     *metadata = (struct tarn_layer_metadata){ 0 };
 }
 
+// Before anything is decoded: what it would cost.
+static int check_cost(const struct tarn_layer_metadata_reader *reader, uint64_t stored)
+{
+    const struct tarn_sections *sections = &reader->sections;
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < sections->count; i++) {
+        const struct tarn_section *section = &sections->items[i];
+        if (section->type < TARN_SECTION_LAYER || section->type > TARN_SECTION_CHUNK_DIGESTS)
+            continue; // nobody reads it
+        uint64_t length;
+        const int ret = tarn_section_decoded_length(sections, reader->source.container, section,
+                                                    &length, reader->err);
+        if (ret < 0)
+            return ret;
+        // 2^48 bytes are too many in any case, and nothing overflows up to there.
+        cost += tarn_layer_metadata_cost(section->type, tarn_min_u64(length, UINT64_C(1) << 48));
+        if (tarn_layer_metadata_is_bomb(cost, stored))
+            return tarn_fail(
+                reader->err, -EUCLEAN,
+                "layer metadata offset %llu: section 0x%04x: with its %llu bytes it costs "
+                "more than %d MiB and %d times its length",
+                (unsigned long long)section->offset, section->type, (unsigned long long)length,
+                COST_FREE >> 20, COST_RATIO);
+    }
+    return 0;
+}
+
 // --- the layer section -----------------------------------------------------------------------
 
 static int fail_layer(const struct tarn_layer_metadata_reader *reader, const char *rule)
@@ -200,9 +227,13 @@ int tarn_layer_metadata_read(const uint8_t *bytes, size_t length,
     struct tarn_layer_metadata_reader reader = { .metadata = metadata, .err = err };
     reader.source = (struct tarn_section_source){ &reader.sections, bytes, 0 };
     const struct tarn_section_tail tail = { TARN_CONTAINER_METADATA, bytes, length, length };
+    if (length > TARN_METADATA_LIMIT)
+        return tarn_fail(err, -EUCLEAN, "layer metadata: %zu bytes are more than 2^32", length);
     int ret = tarn_sections_parse(&tail, &reader.sections, err);
     if (ret == 0)
         ret = tarn_sections_check_padding(&reader.sections, bytes, err);
+    if (ret == 0)
+        ret = check_cost(&reader, length);
     if (ret == 0)
         ret = read_sections(&reader);
     free(reader.contents);

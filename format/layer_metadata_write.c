@@ -13,6 +13,7 @@ struct writer {
     struct tarn_buf *out;
     struct tarn_err *err;
     struct tarn_sections sections;
+    uint64_t cost; // of the sections so far
     uint32_t inode_count;
     uint32_t set_count;
     uint32_t content_count;
@@ -22,6 +23,7 @@ struct writer {
 static int append(struct writer *writer, const struct tarn_section_form *form, const void *data,
                   size_t length)
 {
+    writer->cost += tarn_layer_metadata_cost(form->type, length);
     const int ret = tarn_section_append(&writer->sections, writer->out, form, data, length);
     return ret < 0 ? tarn_fail(writer->err, ret, "out of memory") : 0;
 }
@@ -29,6 +31,7 @@ static int append(struct writer *writer, const struct tarn_section_form *form, c
 static int append_columns(struct writer *writer, const struct tarn_section_form *form,
                           const struct tarn_buf *columns)
 {
+    writer->cost += tarn_layer_metadata_cost(form->type, columns->length);
     const int ret = tarn_section_append_columns(&writer->sections, writer->out, form, columns->data,
                                                 columns->length);
     return ret < 0 ? tarn_fail(writer->err, ret, "out of memory") : 0;
@@ -346,6 +349,21 @@ static int write_blobs(struct writer *writer)
                   (size_t)writer->tables->blob_count * TARN_BLOB_RECORD_SIZE);
 }
 
+// What readers would refuse is not written.
+static int check_size(const struct writer *writer)
+{
+    const size_t length = writer->out->length;
+    if (length > TARN_METADATA_LIMIT)
+        return tarn_fail(writer->err, -EFBIG, "layer metadata: %zu bytes are more than 2^32",
+                         length);
+    if (tarn_layer_metadata_is_bomb(writer->cost, length))
+        return tarn_fail(writer->err, -EFBIG,
+                         "layer metadata: %llu bytes compress to %zu, too few: readers would take "
+                         "it for a bomb",
+                         (unsigned long long)writer->cost, length);
+    return 0;
+}
+
 int tarn_layer_metadata_write(const struct tarn_layer_parameters *parameters,
                               struct tarn_tree *tree, const struct tarn_tables *tables,
                               struct tarn_buf *out, struct tarn_err *err)
@@ -367,5 +385,5 @@ int tarn_layer_metadata_write(const struct tarn_layer_parameters *parameters,
     if (ret < 0)
         return ret;
     ret = tarn_sections_finish(&writer.sections, TARN_CONTAINER_METADATA, 0, out);
-    return ret < 0 ? out_of_memory(&writer) : 0;
+    return ret < 0 ? out_of_memory(&writer) : check_size(&writer);
 }

@@ -38,6 +38,9 @@ enum {
 // An EROFS block number has 32 bits, and all ones mean a hole.
 #define TARN_DATA_SPACE_LIMIT ((UINT64_C(1) << 44) - TARN_BLOCK)
 #define TARN_ENTRIES_LIMIT (UINT32_C(1) << 31)
+#define TARN_METADATA_LIMIT (UINT64_C(1) << 32)        // of a layer metadata, as stored
+#define TARN_BOOTSTRAP_LIMIT (UINT64_C(1) << 32)       // of the bootstrap's archive
+#define TARN_BOOTSTRAP_LAYER_LIMIT (UINT64_C(1) << 30) // of the layer that this becomes
 #define TARN_NONE UINT32_C(0xffffffff)
 
 #endif

@@ -365,14 +365,26 @@ int tarn_sections_check_padding(const struct tarn_sections *sections, const uint
     return 0;
 }
 
+int tarn_section_decoded_length(const struct tarn_sections *sections, const uint8_t *container,
+                                const struct tarn_section *section, uint64_t *length,
+                                struct tarn_err *err)
+{
+    *length = section->length;
+    if (!section->zstd || tarn_zstd_frame(container + section->offset, section->length, length))
+        return 0;
+    return fail_section(sections, section->offset, section->type,
+                        "is not one zstd frame with its content size", err);
+}
+
 static int decompress(const struct tarn_section_source *source, const struct tarn_section *section,
                       struct tarn_buf *out, struct tarn_err *err)
 {
     const uint8_t *stored = source->container + section->offset;
     uint64_t size;
-    if (!tarn_zstd_frame(stored, section->length, &size))
-        return fail_section(source->sections, section->offset, section->type,
-                            "is not one zstd frame with its content size", err);
+    const int told =
+        tarn_section_decoded_length(source->sections, source->container, section, &size, err);
+    if (told < 0)
+        return told;
     if (size > source->limit)
         return fail_section(source->sections, section->offset, section->type,
                             "is longer than it can be", err);

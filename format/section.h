@@ -115,6 +115,12 @@ int tarn_section_open(const struct tarn_section_source *source, uint32_t type,
                       struct tarn_buf *decoded, struct tarn_bytes *bytes,
                       struct tarn_err *err) tarn_must_check;
 
+// How many bytes a section that sections holds has once it is decoded, by what its frame says of itself:
+// nothing is decoded. -EUCLEAN for what is no frame that says it.
+int tarn_section_decoded_length(const struct tarn_sections *sections, const uint8_t *container,
+                                const struct tarn_section *section, uint64_t *length,
+                                struct tarn_err *err) tarn_must_check;
+
 // Whether all bytes between the sections, and before the directory, are zero: for a container that
 // lies in memory as a whole. -EUCLEAN.
 int tarn_sections_check_padding(const struct tarn_sections *sections, const uint8_t *container,

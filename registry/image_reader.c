@@ -60,11 +60,8 @@ int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_reposi
     const int ret = tarn_blocking_read_buf(blocking, repository, &read, &layer, err);
     if (ret < 0)
         return ret;
-    const struct tarn_bootstrap_layer_rules rules = {
-        .digest = manifest->bootstrap_digest,
-        .limit = (uint64_t)TARN_BOOTSTRAP_LIMIT_MB << 20,
-    };
-    return tarn_bootstrap_layer_read(layer.data, layer.length, &rules, out, err);
+    return tarn_bootstrap_layer_read(layer.data, layer.length, &manifest->bootstrap_digest, out,
+                                     err);
 }
 
 int tarn_image_read_metadata(struct tarn_blocking *blocking, struct tarn_repository *repository,

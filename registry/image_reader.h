@@ -7,8 +7,6 @@
 #include "registry/blocking.h"
 #include "registry/tarn_manifest.h"
 
-enum { TARN_BOOTSTRAP_LIMIT_MB = 4096 };
-
 // A manifest or config by descriptor, as JSON; NULL on failure. what names it in errors.
 json_t *tarn_image_read_json(struct tarn_blocking *blocking, struct tarn_repository *repository,
                              const struct tarn_descriptor *descriptor, const char *what,
@@ -20,7 +18,7 @@ int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_reposit
                              const struct tarn_descriptor *descriptor,
                              struct tarn_manifest *manifest, struct tarn_err *err) tarn_must_check;
 
-// Appends the raw bootstrap to out, which must be empty. -EIO for a wrong digest, -EUCLEAN.
+// Puts the raw bootstrap into out, which must be empty. -EIO for a wrong digest, -EUCLEAN.
 int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_repository *repository,
                               const struct tarn_manifest *manifest, struct tarn_buf *out,
                               struct tarn_err *err) tarn_must_check;

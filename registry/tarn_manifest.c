@@ -49,6 +49,9 @@ static int parse_meta(const char *text, struct tarn_manifest_blob *blob, struct 
     if (!tarn_range_ok(blob->metadata_offset, blob->metadata_length, blob->size))
         return tarn_fail(err, -EUCLEAN, "the annotation %s points outside of the blob",
                          TARN_ANNOTATION_META);
+    if (blob->metadata_length > TARN_METADATA_LIMIT)
+        return tarn_fail(err, -EUCLEAN, "the annotation %s has more than 2^32 bytes",
+                         TARN_ANNOTATION_META);
     return 0;
 }
 
@@ -84,6 +87,8 @@ static int parse_bootstrap(struct tarn_manifest *manifest, struct tarn_err *err)
     if (strcmp(manifest->bootstrap.media_type, TARN_MEDIA_OCI_LAYER_ZSTD) != 0 ||
         !tarn_oci_annotation(json, TARN_ANNOTATION_BOOTSTRAP))
         return tarn_fail(err, -EUCLEAN, "the last layer is no bootstrap");
+    if (manifest->bootstrap.size > TARN_BOOTSTRAP_LAYER_LIMIT)
+        return tarn_fail(err, -EUCLEAN, "the bootstrap's layer has more than 2^30 bytes");
     const char *format = tarn_oci_annotation(json, TARN_ANNOTATION_FORMAT);
     if (!format || strcmp(format, "1") != 0)
         return tarn_fail(err, -ENOTSUP,

@@ -414,8 +414,9 @@ def built(title, message, kind, made):
     def change(forge):
         offset, length, _ = forge.metas[0]
         parts = forge.sections(forge.blobs[0][offset:offset + length], b"TARNMETA")
-        number = [k for k, _ in sections.FORMS[b"TARNMETA"]].index(kind)
-        data = bytes(parts[number])
+        forms = sections.FORMS[b"TARNMETA"]
+        number = [k for k, _ in forms].index(kind)
+        data = sections.transpose(bytes(parts[number]), forms[number][1] >> 8 or 1)
 
         def encode(plain):
             stored = forge.encoder.frame(plain, 9)
@@ -426,6 +427,11 @@ def built(title, message, kind, made):
 
 
 SECTION = r"0x0105"
+built("a bomb of 3 GiB", r"offset \d+: section 0x0104: with its 3221225472 bytes it costs more than "
+      "256 MiB and 1024 times its length", 0x0104,
+      lambda _: frame(3 << 30, *[repeat(1 << 17, False)] * (3 * 8192 - 1), repeat(1 << 17)))
+built("many names", r"section 0x0104: with its 31457280 bytes it costs", 0x0104,
+      lambda _: frame(30 << 20, *[repeat(1 << 17, False)] * 239, repeat(1 << 17)))
 built("frame that grows past its size", SECTION, 0x0105, lambda _: GROWS)
 built("frame of 2^62 bytes", SECTION, 0x0105, lambda _: HUGE)
 built("frame shorter than it says", SECTION, 0x0105, lambda _: SHORT)

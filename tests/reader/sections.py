@@ -11,6 +11,7 @@ VERSION = 1
 TRAILER = 64
 ENTRY = 32
 REQUIRED, ZSTD = 1, 2
+METADATA_FREE, METADATA_RATIO = 256 << 20, 1024  # what a layer metadata may cost
 
 CHUNKS, METADATA = 0x0001, 0x0002
 LAYER, BLOBS, INODES, NAMES, NAME_BYTES, TARGETS = 0x0101, 0x0102, 0x0103, 0x0104, 0x0105, 0x0106
@@ -69,6 +70,19 @@ class Section:
     data: bytes  # after decompression and transposition
 
 
+def decoded_length(stored, flags, what):
+    """The content size of a frame, or the length of what is none."""
+    if not flags & ZSTD:
+        return len(stored)
+    try:
+        size = zstandard.get_frame_parameters(bytes(stored[:32])).content_size
+    except zstandard.ZstdError as error:
+        raise Broken(f"{what}: {error}") from error
+    need(size not in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR),
+         "{}: no content size", what)
+    return size
+
+
 def unzstd(stored, what, bound=1 << 32):
     """One frame with content size and without checksum, and nothing behind it."""
     try:
@@ -121,7 +135,8 @@ def parse(view, magic, what):
     sum_found = struct.unpack_from("<Q", trailer, 56)[0]
     need(xxh3(view[start:len(view) - 8]) == sum_found, "{}: checksum of the directory", what)
 
-    sections, end, seen = {}, 0, []
+    sections, end, seen, cost = {}, 0, [], 0
+    bound = METADATA_FREE + METADATA_RATIO * len(view) if magic == b"TARNMETA" else 1 << 64
     for i in range(count):
         kind, flags, offset, length, checksum = struct.unpack_from("<IIQQQ", view,
                                                                    start + i * ENTRY)
@@ -140,6 +155,9 @@ def parse(view, magic, what):
             continue
         expected = REQUIRED | (known if length else 0)
         need(flags == expected, "{}: flags {:#x} are not {:#x}", name, flags, expected)
+        decoded = decoded_length(stored, flags, name)
+        cost += decoded + (decoded // 12 * 128 if kind == NAMES else 0)
+        need(cost <= bound, "{}: costs {} with what stands before it", name, cost)
         sections[kind] = Section(offset, length, flags, stored, decode(stored, flags, name))
         seen.append(kind)
     need(seen == [kind for kind, _ in FORMS[magic]], "{}: sections {}", what,

@@ -10,16 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "tests/support/test_bytes.h"
-
-#define LIMIT (UINT64_C(4) << 30)
-
-static struct tarn_bootstrap_layer_rules rules_of(const uint8_t *bytes, size_t length)
-{
-    struct tarn_bootstrap_layer_rules rules = { .limit = LIMIT };
-    tarn_sha256(bytes, length, &rules.digest);
-    return rules;
-}
 
 static void test_round_trip(void **state)
 {
@@ -32,32 +24,52 @@ static void test_round_trip(void **state)
         tarn_autobuf struct tarn_buf layer = { 0 };
         tarn_autobuf struct tarn_buf out = { 0 };
         struct tarn_digest diff_id;
+        struct tarn_digest digest;
         struct tarn_err err;
-        const struct tarn_bootstrap_layer_rules rules = rules_of(bytes, lengths[i]);
+        tarn_sha256(bytes, lengths[i], &digest);
         assert_int_equal(tarn_bootstrap_layer_write(bytes, lengths[i], &layer, &diff_id, &err), 0);
-        assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &rules, &out, &err),
+        assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &digest, &out, &err),
                          0);
         assert_int_equal(out.length, lengths[i]);
         assert_memory_equal(out.data, bytes, lengths[i]);
     }
 }
 
-static void test_wrong_digest_and_limit(void **state)
+static void test_wrong_digest(void **state)
 {
     (void)state;
     static const uint8_t bytes[5000] = { 1, 2, 3 };
     tarn_autobuf struct tarn_buf layer = { 0 };
     tarn_autobuf struct tarn_buf out = { 0 };
-    struct tarn_digest diff_id;
+    struct tarn_digest digest;
     struct tarn_err err;
-    assert_int_equal(tarn_bootstrap_layer_write(bytes, sizeof bytes, &layer, &diff_id, &err), 0);
-    struct tarn_bootstrap_layer_rules rules = rules_of(bytes, sizeof bytes - 1);
-    assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &rules, &out, &err), -EIO);
-    rules = rules_of(bytes, sizeof bytes);
-    rules.limit = 5000;
-    assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &rules, &out, &err),
-                     -EUCLEAN);
+    assert_int_equal(tarn_bootstrap_layer_write(bytes, sizeof bytes, &layer, &digest, &err), 0);
+    tarn_sha256(bytes, sizeof bytes - 1, &digest);
+    assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &digest, &out, &err),
+                     -EIO);
     assert_int_equal(out.length, 0);
+}
+
+// A frame of this content size, in which one empty block stands.
+static void expect_refused_size(uint64_t size, const char *rule)
+{
+    uint8_t frame[] = { 0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 };
+    tarn_put_le64(frame + 5, size);
+    tarn_autobuf struct tarn_buf out = { 0 };
+    const struct tarn_digest digest = { 0 };
+    struct tarn_err err;
+    assert_int_equal(tarn_bootstrap_layer_read(frame, sizeof frame, &digest, &out, &err), -EUCLEAN);
+    if (!strstr(err.text, rule))
+        fail_msg("%s: want %s", err.text, rule);
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    expect_refused_size(1535, "1535 bytes are out of range");
+    expect_refused_size(1536, "damaged");
+    expect_refused_size((UINT64_C(1) << 32) + 1, "4294967297 bytes are out of range");
+    expect_refused_size(UINT64_C(1) << 32, "4294967296 bytes in 16, more than 256 to one");
 }
 
 // What compresses too well is written only up to the size that is read in any case.
@@ -71,10 +83,11 @@ static void test_bomb(void **state)
     tarn_autobuf struct tarn_buf layer = { 0 };
     tarn_autobuf struct tarn_buf out = { 0 };
     struct tarn_digest diff_id;
+    struct tarn_digest digest;
     struct tarn_err err;
-    const struct tarn_bootstrap_layer_rules rules = rules_of(zeros, small);
+    tarn_sha256(zeros, small, &digest);
     assert_int_equal(tarn_bootstrap_layer_write(zeros, small, &layer, &diff_id, &err), 0);
-    assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &rules, &out, &err), 0);
+    assert_int_equal(tarn_bootstrap_layer_read(layer.data, layer.length, &digest, &out, &err), 0);
     assert_int_equal(out.length, small);
     layer.length = 0;
     assert_int_equal(tarn_bootstrap_layer_write(zeros, large, &layer, &diff_id, &err), -EFBIG);
@@ -86,7 +99,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_wrong_digest_and_limit),
+        cmocka_unit_test(test_wrong_digest),
+        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_bomb),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
