@@ -16,6 +16,7 @@ struct block {
 
 struct tarn_arena {
     struct block *blocks; // the first is the one being filled
+    size_t memory;        // of all blocks
 };
 
 struct tarn_arena *tarn_arena_new(void)
@@ -46,6 +47,7 @@ static struct block *add_block(struct tarn_arena *arena, size_t size)
         return NULL;
     block->used = 0;
     block->size = room;
+    arena->memory += sizeof *block + room;
     if (room == size && arena->blocks) {
         block->next = arena->blocks->next;
         arena->blocks->next = block;
@@ -87,4 +89,9 @@ char *tarn_arena_copy(struct tarn_arena *arena, const void *data, size_t length)
         memcpy(copy, data, length);
     copy[length] = '\0';
     return copy;
+}
+
+size_t tarn_arena_memory(const struct tarn_arena *arena)
+{
+    return arena->memory;
 }

@@ -18,4 +18,7 @@ void *tarn_arena_alloc(struct tarn_arena *arena, size_t size);
 // A copy of length bytes with a NUL behind them, unaligned.
 char *tarn_arena_copy(struct tarn_arena *arena, const void *data, size_t length);
 
+// Bytes that the arena has taken.
+size_t tarn_arena_memory(const struct tarn_arena *arena);
+
 #endif

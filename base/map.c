@@ -109,6 +109,11 @@ size_t tarn_map_count(const struct tarn_map *map)
     return map->count;
 }
 
+size_t tarn_map_memory(const struct tarn_map *map)
+{
+    return (map->mask + 1) * sizeof *map->slots;
+}
+
 void *tarn_map_next(const struct tarn_map *map, size_t *position)
 {
     while (*position <= map->mask) {

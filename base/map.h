@@ -30,6 +30,9 @@ bool tarn_map_remove(struct tarn_map *map, uint64_t hash, const void *value);
 
 size_t tarn_map_count(const struct tarn_map *map);
 
+// Bytes that the table itself takes.
+size_t tarn_map_memory(const struct tarn_map *map);
+
 // Walks all values in no order: start with *position = 0; NULL at the end. No changes meanwhile.
 void *tarn_map_next(const struct tarn_map *map, size_t *position);
 

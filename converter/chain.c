@@ -150,7 +150,8 @@ int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata 
     return 0;
 }
 
-int tarn_chain_bootstrap(struct tarn_chain *chain, struct tarn_buf *out, struct tarn_err *err)
+int tarn_chain_bootstrap(struct tarn_chain *chain, const struct tarn_digest *tree_digest,
+                         struct tarn_buf *out, struct tarn_err *err)
 {
     tarn_autofree struct tarn_layer_metadata *metadata = calloc(chain->count + 1, sizeof *metadata);
     tarn_autofree struct tarn_bootstrap_layer *layers = calloc(chain->count + 1, sizeof *layers);
@@ -170,7 +171,9 @@ int tarn_chain_bootstrap(struct tarn_chain *chain, struct tarn_buf *out, struct 
             .metadata = &metadata[i],
         };
     }
-    const int ret = tarn_bootstrap_build(layers, chain->count, chain->merged, out, err);
+    const struct tarn_bootstrap_source source = { layers, chain->count, chain->merged,
+                                                  *tree_digest };
+    const int ret = tarn_bootstrap_build(&source, out, err);
     return ret < 0 ? tarn_wrap(err, ret, "bootstrap") : 0;
 }
 

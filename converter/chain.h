@@ -46,9 +46,9 @@ struct tarn_blob_record *tarn_chain_records(const struct tarn_chain *chain);
 int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata *metadata,
                      struct tarn_err *err) tarn_must_check;
 
-// Builds the bootstrap of all layers; appends to out.
-int tarn_chain_bootstrap(struct tarn_chain *chain, struct tarn_buf *out,
-                         struct tarn_err *err) tarn_must_check;
+// Builds the bootstrap of all layers, whose tree has this digest; appends to out.
+int tarn_chain_bootstrap(struct tarn_chain *chain, const struct tarn_digest *tree_digest,
+                         struct tarn_buf *out, struct tarn_err *err) tarn_must_check;
 
 // Frees what only converting layers and building the bootstrap needs.
 void tarn_chain_drop_trees(struct tarn_chain *chain);

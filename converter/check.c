@@ -264,8 +264,12 @@ static int check_rebuilt(struct layers *layers)
     const struct tarn_check *check = layers->check;
     const struct tarn_buf *want = check->image->bootstrap_bytes;
     tarn_autobuf struct tarn_buf built = { 0 };
-    int ret = tarn_bootstrap_build(layers->layers, check->image->manifest->chain_count,
-                                   layers->merged, &built, check->err);
+    struct tarn_bootstrap_source source = {
+        layers->layers, check->image->manifest->chain_count, layers->merged, { { 0 } }
+    };
+    if (tarn_listing_digest(layers->merged, &source.tree_digest) < 0)
+        return out_of_memory(check);
+    const int ret = tarn_bootstrap_build(&source, &built, check->err);
     if (ret < 0)
         return tarn_wrap(check->err, ret, "making the bootstrap again");
     size_t same = 0;
@@ -276,10 +280,7 @@ static int check_rebuilt(struct layers *layers)
                          "bootstrap offset %zu: it is not what the layer metadata of the blobs "
                          "gives",
                          same);
-    struct tarn_digest digest;
-    if (tarn_listing_digest(layers->merged, &digest) < 0)
-        return out_of_memory(check);
-    return tarn_digest_equal(&digest, &check->image->manifest->tree_digest)
+    return tarn_digest_equal(&source.tree_digest, &check->image->manifest->tree_digest)
                ? 0
                : tarn_fail(check->err, -EUCLEAN, "manifest: the tree digest is not the tree's");
 }

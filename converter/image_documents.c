@@ -19,7 +19,7 @@ static int put_bootstrap(const struct tarn_image_job *job, struct tarn_chain *ch
 {
     tarn_autobuf struct tarn_buf bootstrap = { 0 };
     tarn_autobuf struct tarn_buf layer = { 0 };
-    int ret = tarn_chain_bootstrap(chain, &bootstrap, err);
+    int ret = tarn_chain_bootstrap(chain, &parts->tree_digest, &bootstrap, err);
     if (ret < 0)
         return ret;
     tarn_chain_drop_trees(chain);

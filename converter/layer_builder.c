@@ -353,6 +353,19 @@ static int add_entry(struct tarn_layer_builder *builder, struct tarn_err *err)
     return ret;
 }
 
+// One entry takes 20 MiB at most (its xattrs), so that looking before each is enough.
+static int check_memory(const struct tarn_layer_builder *builder, struct tarn_err *err)
+{
+    const uint64_t limit = builder->setup.memory_limit;
+    if (tarn_tree_memory(builder->setup.tree) <= limit)
+        return 0;
+    return tarn_fail(
+        err, -EINVAL,
+        "the layer's tree takes more than %llu MiB already, too much for a layer of its "
+        "size: it is taken for a bomb",
+        (unsigned long long)(limit >> 20));
+}
+
 int tarn_layer_builder_begin(struct tarn_layer_builder *builder, const struct tarn_tar_entry *entry,
                              struct tarn_err *err)
 {
@@ -360,7 +373,9 @@ int tarn_layer_builder_begin(struct tarn_layer_builder *builder, const struct ta
     builder->file = NULL;
     const char *last = strrchr(entry->path, '/');
     const char *name = last ? last + 1 : entry->path;
-    int ret;
+    int ret = check_memory(builder, err);
+    if (ret < 0)
+        return wrap_entry(builder, ret, err);
     if (!builder->setup.whiteouts || strncmp(name, WHITEOUT_PREFIX, 4) != 0)
         ret = add_entry(builder, err);
     else if (strcmp(name, OPAQUE_MARK) == 0)

@@ -11,11 +11,13 @@ struct tarn_layer_builder;
 
 // tree: a new one; spool: takes the contents; lower: the merged tree of the layers below, or NULL. All are
 // borrowed. whiteouts: names with .wh. are whiteouts (archives), or names like others (directories).
+// memory_limit: bytes that the tree may take before the last entry.
 struct tarn_layer_builder_setup {
     struct tarn_tree *tree;
     struct tarn_spool *spool;
     const struct tarn_tree *lower;
     bool whiteouts;
+    uint64_t memory_limit;
 };
 struct tarn_layer_builder *tarn_layer_builder_new(const struct tarn_layer_builder_setup *setup);
 void tarn_layer_builder_free(struct tarn_layer_builder *builder);

@@ -16,12 +16,17 @@ struct tarn_bootstrap_layer {
     const struct tarn_layer_metadata *metadata; // borrowed
 };
 
-// Builds the bootstrap of a chain, bottom first, from its layer metadata and blob descriptors alone;
-// merged is the tree of the same layers (sorted here; the index of its inodes is overwritten).
-// Appends to out (empty before). -EINVAL for layers that were not made for this chain and for a tree
+// A chain, bottom first, and what its layers are together. All borrowed.
+struct tarn_bootstrap_source {
+    const struct tarn_bootstrap_layer *layers;
+    uint32_t count;
+    struct tarn_tree *merged;       // sorted by building; the index of its inodes is overwritten
+    struct tarn_digest tree_digest; // of merged, by tarn_listing_digest(): the caller needs it too
+};
+
+// Builds the bootstrap from layer metadata and blob descriptors alone. Appends to out (empty before). -EINVAL for layers that were not made for this chain and for a tree
 // that EROFS cannot hold, -EUCLEAN for layers that contradict each other, -ENOTSUP, -ENOMEM.
-int tarn_bootstrap_build(const struct tarn_bootstrap_layer *layers, uint32_t count,
-                         struct tarn_tree *merged, struct tarn_buf *out,
+int tarn_bootstrap_build(const struct tarn_bootstrap_source *source, struct tarn_buf *out,
                          struct tarn_err *err) tarn_must_check;
 
 struct tarn_bootstrap {

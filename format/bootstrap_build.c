@@ -9,7 +9,6 @@
 #include "format/bootstrap.h"
 #include "format/bootstrap_internal.h"
 #include "format/erofs_writer.h"
-#include "format/listing.h"
 #include "format/section.h"
 
 // A chunk of a foreign blob, as one layer knows it.
@@ -352,8 +351,10 @@ static int write_sections(const struct build *build, const struct totals *totals
                                                                                  : 0;
 }
 
-static int build_all(struct build *build, struct tarn_tree *merged, struct tarn_buf *out)
+static int build_all(struct build *build, const struct tarn_bootstrap_source *source,
+                     struct tarn_buf *out)
 {
+    struct tarn_tree *merged = source->merged;
     build->arena = tarn_arena_new();
     build->known = tarn_map_new();
     if (!build->arena || !build->known)
@@ -369,9 +370,8 @@ static int build_all(struct build *build, struct tarn_tree *merged, struct tarn_
         ret = add_foreign(build);
     if (ret < 0)
         return ret;
-    struct totals totals = { .names = tarn_tree_count(merged) - 1 };
-    if (tarn_listing_digest(merged, &totals.tree_digest) < 0)
-        return no_memory(build);
+    struct totals totals = { .names = tarn_tree_count(merged) - 1,
+                             .tree_digest = source->tree_digest };
     const struct tarn_erofs_plan plan = { .devices = build->devices,
                                           .device_count = build->device_count,
                                           .slots = build->slots,
@@ -381,15 +381,18 @@ static int build_all(struct build *build, struct tarn_tree *merged, struct tarn_
     return ret < 0 ? ret : write_sections(build, &totals, out);
 }
 
-int tarn_bootstrap_build(const struct tarn_bootstrap_layer *layers, uint32_t count,
-                         struct tarn_tree *merged, struct tarn_buf *out, struct tarn_err *err)
+int tarn_bootstrap_build(const struct tarn_bootstrap_source *source, struct tarn_buf *out,
+                         struct tarn_err *err)
 {
+    const uint32_t count = source->count;
     assert(out->length == 0);
     if (count > TARN_BLOBS_MAX)
         return tarn_fail(err, -ENOTSUP, "the image has more than %d layers", TARN_BLOBS_MAX);
-    struct build build = { .layers = layers, .count = count, .blob_count = count, .err = err };
+    struct build build = {
+        .layers = source->layers, .count = count, .blob_count = count, .err = err
+    };
     build.last = &build.first;
-    const int ret = build_all(&build, merged, out);
+    const int ret = build_all(&build, source, out);
     free(build.slots);
     free(build.devices);
     tarn_buf_release(&build.pieces);

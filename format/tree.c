@@ -80,6 +80,12 @@ uint64_t tarn_tree_count(const struct tarn_tree *tree)
     return tree->count;
 }
 
+size_t tarn_tree_memory(const struct tarn_tree *tree)
+{
+    return tarn_arena_memory(tree->arena) + tarn_map_memory(tree->nodes) +
+           tarn_map_memory(tree->sets) + tarn_map_memory(tree->contents);
+}
+
 bool tarn_node_exists(const struct tarn_node *node)
 {
     return node && (node->inode || node->implicit || !node->parent);

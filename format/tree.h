@@ -71,6 +71,8 @@ void tarn_tree_drop_index(struct tarn_tree *tree);
 struct tarn_node *tarn_tree_root(const struct tarn_tree *tree);
 struct tarn_arena *tarn_tree_arena(struct tarn_tree *tree);
 uint64_t tarn_tree_count(const struct tarn_tree *tree); // nodes, the root included
+// Bytes that the tree takes, with what was removed from it; its index must be there.
+size_t tarn_tree_memory(const struct tarn_tree *tree);
 
 // False for NULL and for a node that only stands for a whiteout.
 bool tarn_node_exists(const struct tarn_node *node);

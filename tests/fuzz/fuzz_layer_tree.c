@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct reading reading = { .tree = tarn_tree_new() };
     struct tarn_spool *spool = tarn_spool_new(false, NULL);
     must(reading.tree && spool);
-    const struct tarn_layer_builder_setup setup = { reading.tree, spool, NULL, true };
+    const struct tarn_layer_builder_setup setup = { reading.tree, spool, NULL, true, UINT64_MAX };
     reading.builder = tarn_layer_builder_new(&setup);
     must(reading.builder != NULL);
     if (read_tar(&reading, data, size) == 0) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "format/listing.h"
 
 enum { FOREIGN_STORED = 5000, METADATA_LENGTH = 800 };
 
@@ -148,6 +149,10 @@ void tarn_sample_bootstrap(struct tarn_sample *sample, struct tarn_buf *out)
     tarn_cleanup(tarn_sample_layers_free_p) struct tarn_sample_layers *layers =
         tarn_sample_layers_new(sample, 3);
     struct tarn_err err = { 0 };
-    const int ret = tarn_bootstrap_build(layers->layers, sample->chain, sample->tree, out, &err);
+    struct tarn_bootstrap_source source = {
+        layers->layers, sample->chain, sample->tree, { { 0 } }
+    };
+    require(tarn_listing_digest(sample->tree, &source.tree_digest), "no memory");
+    const int ret = tarn_bootstrap_build(&source, out, &err);
     require(ret, err.text);
 }

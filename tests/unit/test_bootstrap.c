@@ -121,8 +121,10 @@ static void expect_build_error(const struct tarn_sample_layers *layers, int code
 {
     tarn_autobuf struct tarn_buf out = { 0 };
     struct tarn_err err = { 0 };
-    const int ret = tarn_bootstrap_build(layers->layers, layers->sample->chain,
-                                         layers->sample->tree, &out, &err);
+    const struct tarn_bootstrap_source source = {
+        layers->layers, layers->sample->chain, layers->sample->tree, { { 0 } }
+    };
+    const int ret = tarn_bootstrap_build(&source, &out, &err);
     assert_int_equal(ret, code);
     if (!strstr(err.text, text))
         fail_msg("want \"%s\", got \"%s\"", text, err.text);
