@@ -33,38 +33,18 @@ int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
     return ret < 0 ? tarn_wrap(err, ret, "%s", name) : 0;
 }
 
-bool tarn_cli_image_is_converted(const struct tarn_cli_image *image)
-{
-    return image->list.images[0].tarn.json;
-}
-
 int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err)
 {
-    const char *name = image->reference.text;
-    if (!tarn_cli_image_is_converted(image))
-        return tarn_fail(err, -EINVAL, "%s is not converted; do it with: tarn convert %s %s", name,
-                         name, name);
-    int ret = tarn_image_read_manifest(image->blocking, image->repository,
-                                       &image->list.images[0].tarn, &image->manifest, err);
+    int ret = tarn_image_load(image->blocking, image->repository, &image->list.images[0],
+                              &image->converted, err);
     if (ret == 0)
-        ret = tarn_image_read_bootstrap(image->blocking, image->repository, &image->manifest,
-                                        &image->bootstrap_bytes, err);
-    if (ret == 0)
-        ret = tarn_bootstrap_open(image->bootstrap_bytes.data, image->bootstrap_bytes.length,
-                                  &image->bootstrap, err);
-    if (ret == 0 && image->bootstrap.chain_count != image->manifest.chain_count)
-        ret = tarn_fail(err, -EUCLEAN, "the manifest has %u layers, the bootstrap %u",
-                        image->manifest.chain_count, image->bootstrap.chain_count);
-    if (ret == 0)
-        ret = tarn_verify_tree(&image->bootstrap, err);
-    return ret < 0 ? tarn_wrap(err, ret, "%s", name) : 0;
+        ret = tarn_verify_tree(&image->converted.bootstrap, err);
+    return ret < 0 ? tarn_wrap(err, ret, "%s", image->reference.text) : 0;
 }
 
 void tarn_cli_image_release(struct tarn_cli_image *image)
 {
-    tarn_bootstrap_release(&image->bootstrap);
-    tarn_buf_release(&image->bootstrap_bytes);
-    tarn_manifest_release(&image->manifest);
+    tarn_loaded_image_release(&image->converted);
     tarn_image_list_release(&image->list);
     tarn_repository_close(image->repository);
     tarn_blocking_free(image->blocking);

@@ -4,25 +4,20 @@
 #define TARN_CLI_CLI_IMAGE_H
 
 #include "cli/image_options.h"
-#include "format/bootstrap.h"
 #include "registry/image_reader.h"
 
 struct tarn_cli_image {
     struct tarn_reference reference;
     struct tarn_blocking *blocking;
     struct tarn_repository *repository;
-    struct tarn_image_list list; // its first image is the one
-    // Once loaded:
-    struct tarn_manifest manifest;
-    struct tarn_buf bootstrap_bytes;
-    struct tarn_bootstrap bootstrap;
+    struct tarn_image_list list;        // its first image is the one
+    struct tarn_loaded_image converted; // once loaded
 };
 
 // Resolves a name. The release is right after a failure too.
 int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
                         const struct tarn_image_options *options,
                         struct tarn_err *err) tarn_must_check;
-bool tarn_cli_image_is_converted(const struct tarn_cli_image *image);
 // Reads manifest and bootstrap of a converted image and verifies the tree, so that a walk over it ends
 // and shows what a mount would. -EINVAL for an image that is not converted.
 int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err) tarn_must_check;

@@ -30,7 +30,7 @@ struct cat {
 static int read_piece(struct cat *cat, uint64_t offset, size_t *length, struct tarn_err *err)
 {
     struct tarn_erofs_extent extent;
-    int ret = tarn_erofs_map(&cat->image.bootstrap.erofs, &cat->inode, offset, &extent);
+    int ret = tarn_erofs_map(&cat->image.converted.bootstrap.erofs, &cat->inode, offset, &extent);
     if (ret < 0)
         return tarn_fail(err, ret, "the bootstrap is damaged");
     *length = tarn_min_u64(extent.length, PIECE);
@@ -38,7 +38,7 @@ static int read_piece(struct cat *cat, uint64_t offset, size_t *length, struct t
         memset(cat->buffer, 0, *length);
         return 0;
     }
-    const struct tarn_data_range range = { cat->image.bootstrap.slot_blobs[extent.slot],
+    const struct tarn_data_range range = { cat->image.converted.bootstrap.slot_blobs[extent.slot],
                                            extent.address, *length };
     return tarn_data_reader_read(cat->reader, &range, cat->buffer, err);
 }
@@ -63,13 +63,13 @@ static int copy_file(struct cat *cat, struct tarn_err *err)
 
 static int find_file(struct cat *cat, const char *path, struct tarn_err *err)
 {
-    const int ret = tarn_erofs_walk(&cat->image.bootstrap.erofs, path, &cat->inode);
+    const int ret = tarn_erofs_walk(&cat->image.converted.bootstrap.erofs, path, &cat->inode);
     if (ret < 0)
         return tarn_fail_errno(err, ret, "'%s'", path);
     if (!S_ISREG(cat->inode.mode))
         return tarn_fail(err, -EINVAL, "'%s' is no regular file", path);
     cat->reader = tarn_data_reader_new(cat->image.blocking, cat->image.repository,
-                                       &cat->image.bootstrap.tables);
+                                       &cat->image.converted.bootstrap.tables);
     return cat->reader ? 0 : tarn_fail(err, -ENOMEM, "out of memory");
 }
 

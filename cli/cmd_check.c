@@ -68,8 +68,10 @@ static int check_image(const struct arguments *arguments, struct tarn_cli_image 
         ret = tarn_cli_image_load(image, &err);
     if (ret < 0)
         return fail(arguments, &err);
-    const struct tarn_check_image checked = { image->blocking, image->repository, &image->manifest,
-                                              &image->bootstrap_bytes, &image->bootstrap };
+    const struct tarn_check_image checked = { image->blocking, image->repository,
+                                              &image->converted.manifest,
+                                              &image->converted.bootstrap_bytes,
+                                              &image->converted.bootstrap };
     struct tarn_check_totals totals;
     ret = tarn_check(&checked, arguments->quick, &totals, &err);
     if (ret < 0) {

@@ -37,8 +37,9 @@ static int export(struct tarn_cli_image *image, const struct tarn_reference *des
     struct tarn_err err = { 0 };
     if (tarn_cli_image_load(image, &err) < 0)
         return tarn_cli_fail(&err);
-    const struct tarn_export_source source = { image->blocking, image->repository, &image->manifest,
-                                               &image->bootstrap, &options->access };
+    const struct tarn_export_source source = { image->blocking, image->repository,
+                                               &image->converted.manifest,
+                                               &image->converted.bootstrap, &options->access };
     struct tarn_export_summary summary;
     if (tarn_export(&source, destination, &summary, &err) < 0)
         return tarn_cli_fail(&err);

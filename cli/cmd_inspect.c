@@ -44,8 +44,8 @@ static struct row_counts count_rows(const struct tarn_tables *tables,
 
 static json_t *blob_json(const struct tarn_cli_image *image, uint32_t i)
 {
-    const struct tarn_blob_record blob = tarn_tables_blob(&image->bootstrap.tables, i);
-    const struct row_counts counts = count_rows(&image->bootstrap.tables, &blob);
+    const struct tarn_blob_record blob = tarn_tables_blob(&image->converted.bootstrap.tables, i);
+    const struct row_counts counts = count_rows(&image->converted.bootstrap.tables, &blob);
     const uint64_t chunks = counts.stored + counts.references;
     json_t *json = json_pack(
         "{s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s}", "digest",
@@ -55,9 +55,9 @@ static json_t *blob_json(const struct tarn_cli_image *image, uint32_t i)
         digest_json(&blob.metadata_digest), "slot", (json_int_t)blob.slot, "chunks",
         (json_int_t)chunks, "references", (json_int_t)counts.references, "runs",
         (json_int_t)counts.runs, "role", blob.role == TARN_BLOB_FOREIGN ? "dict" : "layer");
-    if (!json || i >= image->manifest.chain_count)
+    if (!json || i >= image->converted.manifest.chain_count)
         return json;
-    const struct tarn_manifest_blob *layer = &image->manifest.blobs[i];
+    const struct tarn_manifest_blob *layer = &image->converted.manifest.blobs[i];
     if (layer->has_source_digest)
         json_object_set_new(json, "source_digest", digest_json(&layer->source_digest));
     if (layer->has_key)
@@ -80,36 +80,40 @@ static json_t *slots_json(const struct tarn_bootstrap *bootstrap)
 
 static json_t *image_json(const struct tarn_cli_image *image)
 {
-    const struct tarn_bootstrap *bootstrap = &image->bootstrap;
+    const struct tarn_bootstrap *bootstrap = &image->converted.bootstrap;
     json_t *blobs = json_array();
     for (uint32_t i = 0; i < bootstrap->tables.blob_count; i++)
         json_array_append_new(blobs, blob_json(image, i));
-    json_t *json = json_pack(
-        "{s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:I}", "manifest",
-        digest_json(&image->list.images[0].tarn.digest), "tree_digest",
-        digest_json(&bootstrap->tree_digest), "bootstrap_layer",
-        digest_json(&image->manifest.bootstrap.digest), "bootstrap_layer_size",
-        (json_int_t)image->manifest.bootstrap.size, "bootstrap_digest",
-        digest_json(&image->manifest.bootstrap_digest), "bootstrap_size",
-        (json_int_t)image->bootstrap_bytes.length, "inodes", (json_int_t)bootstrap->inode_count,
-        "names", (json_int_t)bootstrap->name_count, "file_bytes", (json_int_t)bootstrap->file_bytes,
-        "blobs", blobs, "slots", slots_json(bootstrap), "format", (json_int_t)TARN_FORMAT_VERSION);
-    if (json && image->manifest.has_subject)
-        json_object_set_new(json, "subject", digest_json(&image->manifest.subject.digest));
+    json_t *json =
+        json_pack("{s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:I}", "manifest",
+                  digest_json(&image->list.images[0].tarn.digest), "tree_digest",
+                  digest_json(&bootstrap->tree_digest), "bootstrap_layer",
+                  digest_json(&image->converted.manifest.bootstrap.digest), "bootstrap_layer_size",
+                  (json_int_t)image->converted.manifest.bootstrap.size, "bootstrap_digest",
+                  digest_json(&image->converted.manifest.bootstrap_digest), "bootstrap_size",
+                  (json_int_t)image->converted.bootstrap_bytes.length, "inodes",
+                  (json_int_t)bootstrap->inode_count, "names", (json_int_t)bootstrap->name_count,
+                  "file_bytes", (json_int_t)bootstrap->file_bytes, "blobs", blobs, "slots",
+                  slots_json(bootstrap), "format", (json_int_t)TARN_FORMAT_VERSION);
+    if (json && image->converted.manifest.has_subject)
+        json_object_set_new(json, "subject",
+                            digest_json(&image->converted.manifest.subject.digest));
     return json;
 }
 
 static void print_text(const struct tarn_cli_image *image)
 {
-    const struct tarn_bootstrap *bootstrap = &image->bootstrap;
+    const struct tarn_bootstrap *bootstrap = &image->converted.bootstrap;
     char text[TARN_DIGEST_TEXT];
     printf("manifest   %s\n", tarn_digest_format(&image->list.images[0].tarn.digest, text));
-    if (image->manifest.has_subject)
-        printf("original   %s\n", tarn_digest_format(&image->manifest.subject.digest, text));
+    if (image->converted.manifest.has_subject)
+        printf("original   %s\n",
+               tarn_digest_format(&image->converted.manifest.subject.digest, text));
     printf("tree       %s\n", tarn_digest_format(&bootstrap->tree_digest, text));
-    printf("bootstrap  %s\n", tarn_digest_format(&image->manifest.bootstrap_digest, text));
-    printf("           %zu bytes, %" PRIu64 " as a layer\n", image->bootstrap_bytes.length,
-           image->manifest.bootstrap.size);
+    printf("bootstrap  %s\n",
+           tarn_digest_format(&image->converted.manifest.bootstrap_digest, text));
+    printf("           %zu bytes, %" PRIu64 " as a layer\n",
+           image->converted.bootstrap_bytes.length, image->converted.manifest.bootstrap.size);
     printf("files      %" PRIu64 " names, %" PRIu64 " inodes, %" PRIu64 " bytes\n\n",
            bootstrap->name_count, bootstrap->inode_count, bootstrap->file_bytes);
     printf("blob slot %-71s %12s %12s %8s %8s\n", "digest", "size", "data space", "chunks", "refs");

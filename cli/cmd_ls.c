@@ -295,7 +295,7 @@ static int run(struct listing *listing, const char *name, const struct tarn_imag
     if (ret == 0)
         ret = tarn_cli_image_load(&image, listing->err);
     if (ret == 0) {
-        listing->erofs = &image.bootstrap.erofs;
+        listing->erofs = &image.converted.bootstrap.erofs;
         ret = list_all(listing, path);
         if (ret < 0)
             tarn_err_prepend(listing->err, "%s", name);

@@ -21,8 +21,7 @@ struct tarn_conversion {
     struct tarn_repository *copy_to;     // NULL: the original is copied in the end
     struct tarn_pool *pool;
     struct tarn_reuse *reuse;
-    struct tarn_buf dict_bootstrap; // what dict borrows from
-    struct tarn_bootstrap dict_tables;
+    struct tarn_loaded_image dict_image; // dict borrows its tables
     struct tarn_dict *dict;
     json_t *entries; // Tarn's index entries, one for each image
     // Of the images of a registry, in turn; the files of the original's layers are kept in them.

@@ -10,8 +10,7 @@ void tarn_convert_close(struct tarn_conversion *conversion)
         tarn_layer_fetch_free(conversion->fetches[i]);
     free(conversion->fetches);
     tarn_dict_free(conversion->dict);
-    tarn_bootstrap_release(&conversion->dict_tables);
-    tarn_buf_release(&conversion->dict_bootstrap);
+    tarn_loaded_image_release(&conversion->dict_image);
     tarn_reuse_free(conversion->reuse);
     tarn_repository_close(conversion->from);
     tarn_blocking_free(conversion->from_blocking);

@@ -46,9 +46,9 @@ int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_reposit
     return tarn_manifest_parse(text.data, text.length, what ? what : "manifest", manifest, err);
 }
 
-int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_repository *repository,
-                              const struct tarn_manifest *manifest, struct tarn_buf *out,
-                              struct tarn_err *err)
+static int read_bootstrap(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                          const struct tarn_manifest *manifest, struct tarn_buf *out,
+                          struct tarn_err *err)
 {
     const struct tarn_read read = {
         .kind = TARN_READ_BLOB,
@@ -62,6 +62,33 @@ int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_reposi
         return ret;
     return tarn_bootstrap_layer_read(layer.data, layer.length, &manifest->bootstrap_digest, out,
                                      err);
+}
+
+int tarn_image_load(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                    const struct tarn_image *image, struct tarn_loaded_image *loaded,
+                    struct tarn_err *err)
+{
+    if (!image->tarn.json)
+        return tarn_fail(err, -EINVAL,
+                         "it is not converted; `tarn convert` makes a Tarn image of it");
+    int ret = tarn_image_read_manifest(blocking, repository, &image->tarn, &loaded->manifest, err);
+    if (ret == 0)
+        ret =
+            read_bootstrap(blocking, repository, &loaded->manifest, &loaded->bootstrap_bytes, err);
+    if (ret == 0)
+        ret = tarn_bootstrap_open(loaded->bootstrap_bytes.data, loaded->bootstrap_bytes.length,
+                                  &loaded->bootstrap, err);
+    if (ret == 0 && loaded->bootstrap.chain_count != loaded->manifest.chain_count)
+        ret = tarn_fail(err, -EUCLEAN, "the manifest has %u layers, the bootstrap %u",
+                        loaded->manifest.chain_count, loaded->bootstrap.chain_count);
+    return ret;
+}
+
+void tarn_loaded_image_release(struct tarn_loaded_image *loaded)
+{
+    tarn_bootstrap_release(&loaded->bootstrap);
+    tarn_buf_release(&loaded->bootstrap_bytes);
+    tarn_manifest_release(&loaded->manifest);
 }
 
 int tarn_image_read_metadata(struct tarn_blocking *blocking, struct tarn_repository *repository,

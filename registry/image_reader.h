@@ -4,6 +4,7 @@
 #ifndef TARN_REGISTRY_IMAGE_READER_H
 #define TARN_REGISTRY_IMAGE_READER_H
 
+#include "format/bootstrap.h"
 #include "registry/blocking.h"
 #include "registry/tarn_manifest.h"
 
@@ -18,10 +19,20 @@ int tarn_image_read_manifest(struct tarn_blocking *blocking, struct tarn_reposit
                              const struct tarn_descriptor *descriptor,
                              struct tarn_manifest *manifest, struct tarn_err *err) tarn_must_check;
 
-// Puts the raw bootstrap into out, which must be empty. -EIO for a wrong digest, -EUCLEAN.
-int tarn_image_read_bootstrap(struct tarn_blocking *blocking, struct tarn_repository *repository,
-                              const struct tarn_manifest *manifest, struct tarn_buf *out,
-                              struct tarn_err *err) tarn_must_check;
+// A converted image, opened.
+struct tarn_loaded_image {
+    struct tarn_manifest manifest;
+    struct tarn_buf bootstrap_bytes;
+    struct tarn_bootstrap
+        bootstrap; // borrows from the bytes; its layers are as many as the manifest's
+};
+
+// Reads manifest and bootstrap of a zeroed loaded image. The release is right after a failure too. -EINVAL
+// for an image that is not converted, -EIO for a wrong digest, -EUCLEAN.
+int tarn_image_load(struct tarn_blocking *blocking, struct tarn_repository *repository,
+                    const struct tarn_image *image, struct tarn_loaded_image *loaded,
+                    struct tarn_err *err) tarn_must_check;
+void tarn_loaded_image_release(struct tarn_loaded_image *loaded);
 
 // Appends the bytes of a blob's layer metadata to out, which must be empty. -EIO for a wrong digest.
 int tarn_image_read_metadata(struct tarn_blocking *blocking, struct tarn_repository *repository,
