@@ -32,6 +32,7 @@ struct tarn_call {
     uint64_t deadline; // ms of uv_now()
     bool pausing;
     bool authorising;
+    bool foreign; // url is the request's and not on the registry's host: no Authorization
     struct tarn_authority_wait wait;
     struct tarn_exchange *exchange;
     char *authorization; // as sent
@@ -178,7 +179,7 @@ static void pause_call(struct tarn_call *call)
 
 static bool is_transient(int status)
 {
-    return status == 408 || status == 429 || status >= 500;
+    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505);
 }
 
 static uint64_t parse_seconds(const char *text)
@@ -204,16 +205,6 @@ static bool switch_protocol(struct tarn_call *call)
     return true;
 }
 
-// Whether a redirect led from one URL to the other: to another host, or only to another place.
-static bool is_elsewhere(const char *url, const char *asked, bool host_only)
-{
-    if (!host_only)
-        return strcmp(url, asked) != 0;
-    const char *slash = strstr(asked, "://");
-    const size_t length = slash ? 3 + (size_t)(slash - asked) + strcspn(slash + 3, "/") : 0;
-    return strncmp(url, asked, length) != 0 || !strchr("/", url[length]);
-}
-
 static int on_head(void *context, const struct tarn_http_head *head)
 {
     struct tarn_call *call = context;
@@ -225,12 +216,22 @@ static int on_head(void *context, const struct tarn_http_head *head)
         return 0;
     }
     tarn_endpoint_settle(call->endpoint);
-    const bool refused = head->status == 401 || head->status == 403;
-    const bool elsewhere = refused && is_elsewhere(head->url, call->url, head->status == 401);
+    // A redirect led there: to another host, or, where that refuses the signature, to any other place.
+    const bool elsewhere = head->status == 401   ? !tarn_http_same_origin(head->url, call->url)
+                           : head->status == 403 ? strcmp(head->url, call->url) != 0
+                                                 : false;
     call->stale = elsewhere && call->stale_count++ < STALE_MAX;
     if (call->stale) {
         call->ignore_body = true;
         return 0;
+    }
+    if (head->status == 401 && call->foreign) {
+        call->decided = true;
+        call->status = tarn_fail(&call->err, -EACCES,
+                                 "HTTP status 401 from a host that the registry named, and that "
+                                 "does not get the credentials for %.255s",
+                                 call->endpoint->host);
+        return call->status;
     }
     if (head->status == 401 && !elsewhere) {
         free(call->challenge);
@@ -323,12 +324,15 @@ static void ended(struct tarn_call *call)
     }
     call->err = (struct tarn_err){ 0 };
     const int ret = call->request.end ? call->request.end(call->request.context, &call->err) : 0;
-    if (ret != -EAGAIN)
+    if (ret != -EAGAIN) {
         finish(call, ret, &call->err);
-    else if (call->progress)
+    } else if (call->progress) {
+        call->progress = false; // this attempt's: one that brings nothing is followed by a pause
+        call->pauses = 0;
         attempt(call);
-    else
+    } else {
         failed(call);
+    }
 }
 
 static void on_done(void *context, int status, const struct tarn_err *err)
@@ -343,11 +347,14 @@ static void on_done(void *context, int status, const struct tarn_err *err)
         failed(call);
         return;
     }
-    if (status == 0 || (call->ignore_body && call->http_status)) {
+    const bool ignored = call->ignore_body || !call->request.data;
+    if (status == 0 || (ignored && call->http_status)) { // what became of its body does not matter
         ended(call);
         return;
     }
     call->err = *err;
+    // Later on a handshake that fails is only a connection that breaks.
+    const bool strange = status == -EPROTO && call->http_status == 0 && !call->endpoint->answered;
     if (status == -ENOMEM || status == -ELOOP) {
         finish(call, status, err);
     } else if (status == -EKEYREJECTED) {
@@ -357,9 +364,9 @@ static void on_done(void *context, int status, const struct tarn_err *err)
             "takes any",
             err->text);
         finish(call, status, &call->err);
-    } else if (status == -EPROTO && call->http_status == 0 && switch_protocol(call)) {
+    } else if (strange && switch_protocol(call)) {
         attempt(call);
-    } else if (status == -EPROTO && call->http_status == 0) {
+    } else if (strange) {
         tarn_fail(&call->err, status, "%.300s; does it speak plain HTTP? then --plain-http",
                   err->text);
         finish(call, status, &call->err);
@@ -443,6 +450,10 @@ static void authorised(void *context, int status, const char *header, const stru
 static void attempt(struct tarn_call *call)
 {
     call->authorising = true;
+    if (call->foreign) {
+        authorised(call, 0, NULL, NULL);
+        return;
+    }
     call->wait = (struct tarn_authority_wait){ .context = call, .done = authorised };
     tarn_authority_get(call->endpoint->authority, &call->request.scope, &call->wait);
 }
@@ -472,6 +483,16 @@ static int copy_strings(struct tarn_call *call, const struct tarn_call_request *
     return 0;
 }
 
+// A registry may send uploads anywhere, but not what it was told in confidence.
+static int set_foreign(struct tarn_call *call)
+{
+    if (!call->url)
+        return 0;
+    tarn_autofree char *own = tarn_endpoint_url(call->endpoint, "");
+    call->foreign = !own || !tarn_http_same_origin(own, call->url);
+    return own ? 0 : -ENOMEM;
+}
+
 int tarn_call_start(struct tarn_endpoint *endpoint, const struct tarn_call_request *request,
                     struct tarn_call **call, struct tarn_err *err)
 {
@@ -484,7 +505,7 @@ int tarn_call_start(struct tarn_endpoint *endpoint, const struct tarn_call_reque
     new->request = *request;
     new->timer.data = new;
     uv_timer_init(loop, &new->timer);
-    if (copy_strings(new, request) < 0) {
+    if (copy_strings(new, request) < 0 || set_foreign(new) < 0) {
         stop(new);
         return tarn_fail(err, -ENOMEM, "out of memory");
     }

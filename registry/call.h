@@ -24,9 +24,10 @@ const char *tarn_endpoint_repository(const struct tarn_endpoint *endpoint);
 struct tarn_call;
 
 struct tarn_call_request {
-    const char *method;      // a literal
-    const char *path;        // behind /v2/REPOSITORY/; copied
-    const char *url;         // or instead of it a whole URL, of an upload; copied
+    const char *method; // a literal
+    const char *path;   // behind /v2/REPOSITORY/; copied
+    // Or instead of it a whole URL, of an upload; copied. One on another host gets no Authorization.
+    const char *url;
     const char *headers[3];  // "Name: value", NULL where there is none; copied
     struct tarn_scope scope; // from is copied
     const void *body;        // borrowed until done() or the cancel
@@ -38,7 +39,7 @@ struct tarn_call_request {
     void *context;
     // NULL, or asked before each attempt for a range to ask for: true, and [*first, *last].
     bool (*range)(void *context, uint64_t *first, uint64_t *last);
-    // For each answer but 401, 408, 429 and 5xx. 0: go on to its body; -EAGAIN with err: this attempt
+    // For each answer but 401, 408, 429 and 5xx (not 501 and 505). 0: go on to its body; -EAGAIN with err: this attempt
     // failed, repeat; else how the call ends, with err.
     int (*head)(void *context, const struct tarn_http_head *head, struct tarn_err *err);
     // NULL: the body does not matter. A negative return ends the call.

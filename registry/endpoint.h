@@ -12,18 +12,20 @@ struct tarn_endpoint {
     char *host; // of the reference
     char *repository;
     bool tls;
-    bool
-        may_switch; // loopback, nothing said about TLS: what the server speaks shows at the first answer
+    // Loopback, nothing said about TLS: what the server speaks shows at the first answer.
+    bool may_switch;
+    bool answered; // so what it speaks is known
 };
 
 // The URL of a path behind /v2/REPOSITORY/, in fresh memory; NULL when out of memory.
 char *tarn_endpoint_url(const struct tarn_endpoint *endpoint, const char *path);
 // The server does not speak the protocol that was tried: the other one from now on, if that is still open.
 void tarn_endpoint_switch(struct tarn_endpoint *endpoint);
-// What is known now holds.
+// It answered: what is known now holds.
 static inline void tarn_endpoint_settle(struct tarn_endpoint *endpoint)
 {
     endpoint->may_switch = false;
+    endpoint->answered = true;
 }
 
 #endif

@@ -65,8 +65,11 @@ int tarn_http_start(struct tarn_http *http, const struct tarn_http_request *requ
 void tarn_exchange_cancel(struct tarn_exchange *exchange);
 
 // The absolute URL that location means as seen from base; fresh memory, NULL if it is none (or is neither
-// http nor https).
+// http nor https). Where base is https and location differs in the scheme only, it stays https: a registry
+// behind a proxy that ends TLS does not know better.
 char *tarn_http_resolve(const char *base, const char *location);
+// Both URLs have the same scheme, host and port.
+bool tarn_http_same_origin(const char *a, const char *b);
 // Text with all but letters, digits and -._~ written as %XX, in fresh memory.
 char *tarn_http_escape(const char *text);
 

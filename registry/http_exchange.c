@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One request: an easy handle, its callbacks, and libcurl's errors in our words.
 #include <string.h>
+#include <strings.h>
 
 #include "base/file.h"
 #include "registry/http_internal.h"
@@ -242,6 +243,8 @@ static void set_options(struct tarn_exchange *exchange)
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    // Ending a request does not wait for a name server that does not answer.
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->text);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
@@ -300,18 +303,69 @@ int tarn_http_start(struct tarn_http *http, const struct tarn_http_request *requ
 
 // --- URLs -----------------------------------------------------------------------------------------------
 
-char *tarn_http_resolve(const char *base, const char *location)
+// A part of a URL in fresh memory of libcurl, or NULL.
+static char *part_of(CURLU *url, CURLUPart part, unsigned flags)
+{
+    char *text = NULL;
+    return curl_url_get(url, part, &text, flags) == CURLUE_OK ? text : NULL;
+}
+
+static CURLU *parse_url(const char *text)
 {
     CURLU *url = curl_url();
-    char *text = NULL;
-    char *result = NULL;
-    char *scheme = NULL;
-    if (url && curl_url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
-        curl_url_set(url, CURLUPART_URL, location, 0) == CURLUE_OK &&
-        curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-        (is(scheme, "http") || is(scheme, "https")) &&
-        curl_url_get(url, CURLUPART_URL, &text, 0) == CURLUE_OK)
-        result = strdup(text);
+    if (url && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK)
+        return url;
+    curl_url_cleanup(url);
+    return NULL;
+}
+
+static bool same_part(CURLU *a, CURLU *b, CURLUPart part, unsigned flags)
+{
+    char *x = part_of(a, part, flags);
+    char *y = part_of(b, part, flags);
+    const bool same = x && y ? strcasecmp(x, y) == 0 : x == y;
+    curl_free(x);
+    curl_free(y);
+    return same;
+}
+
+bool tarn_http_same_origin(const char *a, const char *b)
+{
+    CURLU *x = parse_url(a);
+    CURLU *y = parse_url(b);
+    const bool same = x && y && same_part(x, y, CURLUPART_SCHEME, 0) &&
+                      same_part(x, y, CURLUPART_HOST, 0) &&
+                      same_part(x, y, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+    curl_url_cleanup(x);
+    curl_url_cleanup(y);
+    return same;
+}
+
+// Gives an http URL the scheme of base where host and port are spelled as there.
+static void keep_tls(CURLU *url, const char *base)
+{
+    CURLU *from = parse_url(base);
+    char *scheme = from ? part_of(from, CURLUPART_SCHEME, 0) : NULL;
+    if (scheme && is(scheme, "https") && same_part(url, from, CURLUPART_HOST, 0) &&
+        same_part(url, from, CURLUPART_PORT, 0))
+        curl_url_set(url, CURLUPART_SCHEME, scheme, 0);
+    curl_free(scheme);
+    curl_url_cleanup(from);
+}
+
+char *tarn_http_resolve(const char *base, const char *location)
+{
+    CURLU *url = parse_url(base);
+    if (!url || curl_url_set(url, CURLUPART_URL, location, 0) != CURLUE_OK) {
+        curl_url_cleanup(url);
+        return NULL;
+    }
+    char *scheme = part_of(url, CURLUPART_SCHEME, 0);
+    if (scheme && is(scheme, "http"))
+        keep_tls(url, base);
+    char *text = part_of(url, CURLUPART_URL, 0);
+    char *result =
+        scheme && (is(scheme, "http") || is(scheme, "https")) && text ? strdup(text) : NULL;
     curl_free(scheme);
     curl_free(text);
     curl_url_cleanup(url);
