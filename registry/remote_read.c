@@ -28,6 +28,8 @@ struct transfer {
     uint64_t skip; // bytes of the answer before position
     struct tarn_hasher *hasher;
     unsigned wrong_ranges;
+    bool telling; // read.data() or read.done() of a document or at the end: freed after it
+    bool cancelled;
 };
 
 static void transfer_free(struct transfer *transfer)
@@ -49,19 +51,24 @@ void tarn_remote_cancel(struct tarn_transfer *base)
         tarn_call_cancel(transfer->call);
     if (transfer->document)
         tarn_document_cancel(transfer->document);
-    transfer_free(transfer);
+    transfer->call = NULL;
+    transfer->document = NULL;
+    transfer->cancelled = true;
+    if (!transfer->telling)
+        transfer_free(transfer);
 }
 
 static void finish(struct transfer *transfer, int status, const struct tarn_err *err)
 {
-    const struct tarn_read read = transfer->read;
     struct tarn_err told = { 0 };
     if (status < 0)
         told = *err;
     transfer->call = NULL;
     transfer->document = NULL;
+    transfer->telling = true;
+    if (!transfer->cancelled)
+        transfer->read.done(transfer->read.context, status, &told);
     transfer_free(transfer);
-    read.done(read.context, status, &told);
 }
 
 // --- blobs ------------------------------------------------------------------------------------------
@@ -298,6 +305,7 @@ static void hand_on(struct transfer *transfer, const void *bytes, size_t length)
 {
     struct tarn_err err = { 0 };
     transfer->document = NULL;
+    transfer->telling = true;
     const int ret = length > 0 ? transfer->read.data(transfer->read.context, bytes, length) : 0;
     if (ret < 0)
         tarn_fail_errno(&err, ret, "%s: reading was given up", transfer->remote->repository.name);
@@ -352,8 +360,11 @@ static void document_done(void *context, int status, const struct tarn_err *err)
     transfer->document = NULL;
     const enum tarn_read_kind kind = transfer->read.kind;
     const bool listing = kind == TARN_READ_REFERRERS || kind == TARN_READ_LAYERS;
-    // Some registries answer 400 and the like where they know no referrers.
-    const bool none = status == -ENOENT || (kind == TARN_READ_REFERRERS && status == -EIO);
+    // Where they know no referrers, registries answer with many a status, or with a page for people.
+    const bool unknown =
+        kind == TARN_READ_REFERRERS &&
+        (status == -EIO || (transfer->step == 0 && (status == -EACCES || status == -EUCLEAN)));
+    const bool none = status == -ENOENT || unknown;
     if (status < 0 && !(listing && none)) {
         finish(transfer, status, err);
         return;

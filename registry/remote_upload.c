@@ -24,6 +24,7 @@ struct upload {
     int file;           // all that was written
     uint64_t written;   // bytes
     uint64_t confirmed; // of them, what the registry has
+    uint64_t furthest;  // the most that it ever had
     void *map;          // of the file: what is being sent, and before it to the page's start
     size_t map_length;
     uint64_t part_end; // in the blob
@@ -33,11 +34,21 @@ struct upload {
     struct tarn_blob_id blob;
     tarn_done *done; // of the write or commit that waits
     void *context;
+    bool ended;
     int status; // the first failure: all that follows fails too
     struct tarn_err err;
 };
 
 static void proceed(struct upload *upload);
+
+static void set_confirmed(struct upload *upload, uint64_t count)
+{
+    upload->confirmed = count;
+    if (count <= upload->furthest)
+        return;
+    upload->furthest = count;
+    upload->recoveries = 0;
+}
 
 // --- the end ---------------------------------------------------------------------------------------------
 
@@ -60,6 +71,7 @@ static void timer_closed(uv_handle_t *handle)
 
 static void end(struct upload *upload)
 {
+    upload->ended = true;
     if (upload->call)
         tarn_call_cancel(upload->call);
     upload->call = NULL;
@@ -71,6 +83,8 @@ static void end(struct upload *upload)
 void tarn_remote_abort(struct tarn_upload *base)
 {
     struct upload *upload = (struct upload *)base;
+    if (upload->ended) // from within the commit's done()
+        return;
     // A registry that did not answer before is not asked again.
     if (upload->location && upload->status == 0)
         tarn_remote_forget_upload(upload->remote, upload->location);
@@ -191,9 +205,7 @@ static int asked_head(void *context, const struct tarn_http_head *head, struct t
         return tarn_fail(err, -EIO,
                          "the registry has %" PRIu64 " bytes of an upload, %" PRIu64 " were sent",
                          count, upload->written);
-    if (count > upload->confirmed)
-        upload->recoveries = 0;
-    upload->confirmed = count;
+    set_confirmed(upload, count);
     return take_location(upload, head, err);
 }
 
@@ -204,7 +216,7 @@ static void asked_done(void *context, int status, const struct tarn_err *err)
     if (status == -ENOENT) { // lost: another one, from the start
         free(upload->location);
         upload->location = NULL;
-        upload->confirmed = 0;
+        set_confirmed(upload, 0);
     } else if (status < 0) {
         fail(upload, status, err);
         return;
@@ -286,6 +298,13 @@ static const void *map_part(struct upload *upload, uint64_t end)
     return (const uint8_t *)map + (upload->confirmed - from);
 }
 
+// The registry may have the part, or has another number of bytes, or knows nothing of the upload any more:
+// it was restarted, or this was the commit, done already when its answer was lost.
+static bool is_lost(int status)
+{
+    return status == -EAGAIN || status == -ENODATA || status == -ENOENT;
+}
+
 static int part_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
 {
     struct upload *upload = context;
@@ -305,7 +324,7 @@ static void part_done(void *context, int status, const struct tarn_err *err)
     struct upload *upload = context;
     upload->call = NULL;
     unmap(upload);
-    if (status == -EAGAIN || status == -ENODATA) {
+    if (is_lost(status)) {
         recover(upload, err);
         return;
     }
@@ -313,8 +332,7 @@ static void part_done(void *context, int status, const struct tarn_err *err)
         fail(upload, status, err);
         return;
     }
-    upload->confirmed = upload->part_end;
-    upload->recoveries = 0;
+    set_confirmed(upload, upload->part_end);
     proceed(upload);
 }
 
@@ -343,6 +361,8 @@ static void send_part(struct upload *upload)
 static int last_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
 {
     (void)context;
+    if (head->status == 416)
+        return tarn_fail(err, -ENODATA, "HTTP status 416");
     if (head->status == 400)
         return tarn_fail(err, -EIO, "HTTP status 400: what arrived is not the blob");
     if (head->status != 201 && head->status != 204 && head->status != 202)
@@ -355,7 +375,7 @@ static void last_done(void *context, int status, const struct tarn_err *err)
     struct upload *upload = context;
     upload->call = NULL;
     unmap(upload);
-    if (status == -EAGAIN)
+    if (is_lost(status))
         recover(upload, err);
     else if (status < 0)
         fail(upload, status, err);
