@@ -61,7 +61,9 @@ static int run(struct tarn_image_conversion *conversion, struct tarn_image_resul
         return tarn_fail(err, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < job->layer_count; i++)
         tarn_image_tell(job->options, TARN_CONVERT_TOTAL, 2 * job->layers[i].source.blob.size);
-    int ret = run_stages(conversion, err);
+    int ret = tarn_blob_uploader_new(job->blocking, job->destination, &conversion->uploader, err);
+    if (ret == 0)
+        ret = run_stages(conversion, err);
     if (ret == 0)
         ret = tarn_image_store_documents(conversion, result, err);
     return ret;
@@ -76,6 +78,8 @@ int tarn_image_convert(const struct tarn_image_job *job, struct tarn_image_resul
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory");
     ret = run(&conversion, result, err);
+    if (ret < 0) // layers that are done are stored and noted nevertheless
+        (void)!tarn_blob_uploader_finish(conversion.uploader, NULL);
     tarn_layer_queue_free(conversion.queue);
     tarn_chain_release(&conversion.chain);
     free(conversion.read);

@@ -4,6 +4,7 @@
 #ifndef TARN_CONVERTER_IMAGE_CONVERT_INTERNAL_H
 #define TARN_CONVERTER_IMAGE_CONVERT_INTERNAL_H
 
+#include "converter/blob_upload.h"
 #include "converter/image_convert.h"
 #include "converter/layer_queue.h"
 
@@ -12,6 +13,7 @@ struct tarn_image_conversion {
     struct tarn_chain chain;
     struct tarn_layer_queue *queue;
     struct tarn_convert_summary *summary; // stage B's
+    struct tarn_blob_uploader *uploader;  // stage B's; until the bootstrap is made
     bool *read;                     // stage A's: for each layer, whether it was read, not reused
     struct tarn_digest tree_digest; // stage A's, until it is joined
 };

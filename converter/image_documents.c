@@ -14,9 +14,12 @@ static int put_json(const struct tarn_image_job *job, json_t *json, struct tarn_
     return tarn_blocking_put_blob(job->blocking, job->destination, &bytes, id, err);
 }
 
-static int put_bootstrap(const struct tarn_image_job *job, struct tarn_chain *chain,
-                         struct tarn_image_parts *parts, struct tarn_err *err)
+// While the last blobs are stored, the bootstrap is made.
+static int put_bootstrap(struct tarn_image_conversion *conversion, struct tarn_image_parts *parts,
+                         struct tarn_err *err)
 {
+    const struct tarn_image_job *job = conversion->job;
+    struct tarn_chain *chain = &conversion->chain;
     tarn_autobuf struct tarn_buf bootstrap = { 0 };
     tarn_autobuf struct tarn_buf layer = { 0 };
     int ret = tarn_chain_bootstrap(chain, &parts->tree_digest, &bootstrap, err);
@@ -26,8 +29,12 @@ static int put_bootstrap(const struct tarn_image_job *job, struct tarn_chain *ch
     tarn_sha256(bootstrap.data, bootstrap.length, &parts->bootstrap_digest);
     ret = tarn_bootstrap_layer_write(bootstrap.data, bootstrap.length, &layer,
                                      &parts->bootstrap_layer_diff_id, err);
+    if (ret == 0)
+        ret = tarn_blob_uploader_finish(tarn_steal(conversion->uploader), err);
     if (ret < 0)
         return ret;
+    if (job->options->cancel && *job->options->cancel)
+        return tarn_fail(err, -EINTR, "interrupted");
     return tarn_blocking_put_blob(job->blocking, job->destination, &layer, &parts->bootstrap_layer,
                                   err);
 }
@@ -67,7 +74,7 @@ int tarn_image_store_documents(struct tarn_image_conversion *conversion,
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory");
     parts.foreign = foreign;
-    ret = put_bootstrap(job, chain, &parts, err);
+    ret = put_bootstrap(conversion, &parts, err);
     if (ret == 0)
         ret = put_documents(job, &parts, result, err);
     result->tree_digest = parts.tree_digest;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "converter/blob_upload.h"
 #include "converter/image_convert_internal.h"
 
 // Stage B's share of the progress: the layer's source bytes, spread over its data space.
@@ -62,43 +61,24 @@ static int write_blob(struct tarn_image_conversion *conversion,
     return ret;
 }
 
-static int upload_blob(struct tarn_image_conversion *conversion,
-                       struct tarn_prepared_layer *prepared, struct tarn_err *err)
-{
-    const struct tarn_image_job *job = conversion->job;
-    struct tarn_blob_upload *upload;
-    int ret = tarn_blob_upload_start(job->blocking, job->destination, &upload, err);
-    if (ret < 0)
-        return ret;
-    const struct tarn_blob_output output = { tarn_blob_upload_write, upload };
-    ret = write_blob(conversion, prepared, &output, err);
-    if (ret < 0) {
-        tarn_blob_upload_abort(upload);
-        return ret;
-    }
-    const struct tarn_blob_record *record =
-        &conversion->chain.layers[conversion->chain.count].record;
-    const struct tarn_blob_id id = { record->digest, record->size };
-    return tarn_blob_upload_commit(upload, &id, err);
-}
-
 static int convert_layer(struct tarn_image_conversion *conversion,
                          struct tarn_prepared_layer *prepared, struct tarn_err *err)
 {
-    const struct tarn_image_job *job = conversion->job;
     struct tarn_chain_layer *layer = &conversion->chain.layers[conversion->chain.count];
-    int ret = upload_blob(conversion, prepared, err);
+    const struct tarn_blob_output output = { tarn_blob_uploader_write, conversion->uploader };
+    int ret = tarn_blob_uploader_begin(conversion->uploader, conversion->chain.count, err);
+    if (ret == 0)
+        ret = write_blob(conversion, prepared, &output, err);
     if (ret < 0)
         return ret;
+    layer->source_digest = prepared->source_digest;
+    const struct tarn_manifest_blob blob = tarn_chain_blob(layer);
+    tarn_blob_uploader_end(conversion->uploader, &blob, !conversion->job->options->no_layer_tags);
     conversion->summary->tar_bytes += prepared->input.tar_bytes;
     conversion->summary->source_bytes += prepared->input.source_bytes;
     conversion->summary->dropped_xattrs += prepared->input.dropped_xattrs;
     conversion->summary->dropped_sockets += prepared->input.dropped_sockets;
-    if (job->options->no_layer_tags)
-        return 0;
-    layer->source_digest = prepared->source_digest;
-    const struct tarn_manifest_blob blob = tarn_chain_blob(layer);
-    return tarn_reuse_note(job->blocking, job->destination, &blob, err);
+    return 0;
 }
 
 static int adopt_layer(struct tarn_image_conversion *conversion,
@@ -172,6 +152,8 @@ int tarn_image_stage_b(struct tarn_image_conversion *conversion, struct tarn_err
         layer->diff_id = prepared.diff_id;
         layer->source_digest = prepared.source_digest;
         release_later(conversion, &prepared);
+        if (ret < 0 && tarn_blob_uploader_failed(conversion->uploader))
+            return ret; // the error names its layer
         if (ret < 0)
             return tarn_wrap(err, ret, "layer %u", chain->count);
         count_layer(layer, conversion->summary);
