@@ -176,6 +176,7 @@ void tarn_disk_init(struct tarn_disk *disk, const struct tarn_disk_operations *o
         .close = disk_close,
         .read = tarn_disk_read,
         .cancel = tarn_disk_cancel,
+        .max_ranges = tarn_disk_max_ranges,
         .has_blob = disk_has_blob,
         .upload = tarn_disk_upload,
         .write = tarn_disk_write,

@@ -65,6 +65,7 @@ int tarn_disk_check_change(struct tarn_disk *disk, const struct tarn_layout_chan
 int tarn_disk_read(struct tarn_repository *repository, const struct tarn_read *read,
                    struct tarn_transfer **transfer, struct tarn_err *err) tarn_must_check;
 void tarn_disk_cancel(struct tarn_transfer *base);
+size_t tarn_disk_max_ranges(const struct tarn_repository *repository);
 int tarn_disk_upload(struct tarn_repository *repository, struct tarn_upload **upload,
                      struct tarn_err *err) tarn_must_check;
 void tarn_disk_write(struct tarn_upload *base, const void *bytes, size_t length, tarn_done *done,

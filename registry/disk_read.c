@@ -11,7 +11,10 @@
 #include "base/file.h"
 #include "registry/disk.h"
 
-enum { PIECE = 256 << 10 };
+enum {
+    PIECE = 256 << 10,
+    RANGES = 64, // any number is right
+};
 
 struct transfer {
     struct tarn_transfer base;
@@ -20,9 +23,11 @@ struct transfer {
     struct tarn_read read;
     char *tag;                    // owns read.tag
     struct tarn_disk_place place; // of a blob; fd -1 before the first piece
-    uint64_t position;            // in the blob: where the next piece starts
-    uint64_t end;                 // and where the last one ends
-    struct tarn_hasher *hasher;   // for whole blobs, else NULL
+    struct tarn_read_range
+        *ranges; // at least one: what of the current one is not read yet, and the others
+    size_t current;
+    uint64_t left;              // in all of them
+    struct tarn_hasher *hasher; // for whole blobs, else NULL
     struct tarn_buf piece;
     struct tarn_buf given; // the piece being handed on; the loop's
     int refused;           // by the receiver; the loop's
@@ -42,6 +47,7 @@ static void transfer_free(struct transfer *transfer)
     tarn_buf_release(&transfer->piece);
     tarn_buf_release(&transfer->given);
     free(transfer->tag);
+    free(transfer->ranges);
     tarn_disk_unref(transfer->disk);
     free(transfer);
 }
@@ -100,25 +106,30 @@ static int open_blob(struct transfer *transfer)
     if (ret < 0)
         return ret;
     const uint64_t size = transfer->place.size;
-    char text[TARN_DIGEST_TEXT];
-    if (read->length == UINT64_MAX ? read->offset > size
-                                   : !tarn_range_ok(read->offset, read->length, size))
-        return tarn_fail(&transfer->err, -EUCLEAN,
-                         "blob %s of %s: a range from %" PRIu64 " of %" PRIu64
-                         " bytes lies past its end, it has %" PRIu64 " bytes",
-                         tarn_digest_format(&read->digest, text), disk->repository.name,
-                         read->offset, read->length, size);
-    transfer->position = read->offset;
-    transfer->end = read->length == UINT64_MAX ? size : read->offset + read->length;
-    const bool whole = read->offset == 0 && transfer->end == size;
+    struct tarn_read_range *first = transfer->ranges;
+    if (first->length == UINT64_MAX && first->offset <= size)
+        first->length = size - first->offset;
+    const size_t count = read->range_count ? read->range_count : 1;
+    for (size_t i = 0; i < count; i++) {
+        const struct tarn_read_range *range = &transfer->ranges[i];
+        char text[TARN_DIGEST_TEXT];
+        if (!tarn_range_ok(range->offset, range->length, size))
+            return tarn_fail(&transfer->err, -EUCLEAN,
+                             "blob %s of %s: a range from %" PRIu64 " of %" PRIu64
+                             " bytes lies past its end, it has %" PRIu64 " bytes",
+                             tarn_digest_format(&read->digest, text), disk->repository.name,
+                             range->offset, range->length, size);
+        transfer->left += range->length;
+    }
+    const bool whole = first->offset == 0 && first->length == size;
     if (whole && read->size != 0 && read->size != size)
         return fail_damaged(transfer, "it has %" PRIu64 " bytes and not %" PRIu64, size,
                             read->size);
     if (whole && !(transfer->hasher = tarn_hasher_new()))
         return tarn_fail(&transfer->err, -ENOMEM, "out of memory");
-    if (transfer->end - transfer->position > PIECE)
-        posix_fadvise(transfer->place.fd, (off_t)(transfer->place.offset + transfer->position),
-                      (off_t)(transfer->end - transfer->position), POSIX_FADV_SEQUENTIAL);
+    if (first->length > PIECE)
+        posix_fadvise(transfer->place.fd, (off_t)(transfer->place.offset + first->offset),
+                      (off_t)first->length, POSIX_FADV_SEQUENTIAL);
     return 0;
 }
 
@@ -132,6 +143,30 @@ static int check_whole(struct transfer *transfer)
     return fail_damaged(transfer, "content has digest %s", tarn_digest_format(&found, text));
 }
 
+// Up to limit bytes of the current range.
+static int append_range(struct transfer *transfer, size_t limit)
+{
+    struct tarn_read_range *range = &transfer->ranges[transfer->current];
+    const size_t length = (size_t)tarn_min_u64(range->length, limit);
+    const int ret =
+        tarn_pread_full(transfer->place.fd, transfer->piece.data + transfer->piece.length, length,
+                        transfer->place.offset + range->offset);
+    if (ret == -ENODATA)
+        return fail_damaged(transfer, "it ends early");
+    char text[TARN_DIGEST_TEXT];
+    if (ret < 0)
+        return tarn_fail_errno(&transfer->err, ret, "blob %s of %s: cannot read",
+                               tarn_digest_format(&transfer->read.digest, text),
+                               transfer->disk->repository.name);
+    transfer->piece.length += length;
+    transfer->left -= length;
+    range->offset += length;
+    range->length -= length;
+    if (range->length == 0)
+        transfer->current++;
+    return 0;
+}
+
 static int read_piece(struct transfer *transfer)
 {
     if (transfer->place.fd < 0) {
@@ -139,26 +174,18 @@ static int read_piece(struct transfer *transfer)
         if (ret < 0)
             return ret;
     }
-    const size_t length = (size_t)tarn_min_u64(transfer->end - transfer->position, PIECE);
+    const size_t length = (size_t)tarn_min_u64(transfer->left, PIECE);
     transfer->piece.length = 0;
     if (tarn_buf_reserve(&transfer->piece, length) < 0)
         return tarn_fail(&transfer->err, -ENOMEM, "out of memory");
-    if (length > 0) {
-        const int ret = tarn_pread_full(transfer->place.fd, transfer->piece.data, length,
-                                        transfer->place.offset + transfer->position);
-        if (ret == -ENODATA)
-            return fail_damaged(transfer, "it ends early");
-        char text[TARN_DIGEST_TEXT];
+    while (transfer->piece.length < length) {
+        const int ret = append_range(transfer, length - transfer->piece.length);
         if (ret < 0)
-            return tarn_fail_errno(&transfer->err, ret, "blob %s of %s: cannot read",
-                                   tarn_digest_format(&transfer->read.digest, text),
-                                   transfer->disk->repository.name);
-        if (transfer->hasher)
-            tarn_hasher_update(transfer->hasher, transfer->piece.data, length);
+            return ret;
     }
-    transfer->piece.length = length;
-    transfer->position += length;
-    return transfer->hasher && transfer->position == transfer->end ? check_whole(transfer) : 0;
+    if (transfer->hasher && length > 0)
+        tarn_hasher_update(transfer->hasher, transfer->piece.data, length);
+    return transfer->hasher && transfer->left == 0 ? check_whole(transfer) : 0;
 }
 
 static void transfer_work(uv_work_t *work)
@@ -191,7 +218,7 @@ static void hand_on(struct transfer *transfer)
     const struct tarn_buf piece = transfer->piece;
     transfer->piece = transfer->given;
     transfer->given = piece;
-    if (transfer->position < transfer->end)
+    if (transfer->left > 0)
         (void)queue(transfer); // sets status where it fails
     if (piece.length > 0)
         transfer->refused = read->data(read->context, piece.data, piece.length);
@@ -248,6 +275,9 @@ int tarn_disk_read(struct tarn_repository *repository, const struct tarn_read *r
     if (read->kind == TARN_READ_TAG && read->tag && !(new->tag = strdup(read->tag)))
         return tarn_fail(err, -ENOMEM, "out of memory");
     new->read.tag = new->tag;
+    if (!(new->ranges = tarn_read_ranges(read)))
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    new->read.ranges = NULL;
     const int ret = queue(new);
     if (ret < 0)
         return tarn_fail(err, ret, "%s", new->err.text);
@@ -262,4 +292,10 @@ void tarn_disk_cancel(struct tarn_transfer *base)
     // What waits for a thread need not run; what runs ends by itself and frees the transfer.
     if (transfer->busy)
         uv_cancel((uv_req_t *)&transfer->work);
+}
+
+size_t tarn_disk_max_ranges(const struct tarn_repository *repository)
+{
+    (void)repository;
+    return RANGES;
 }

@@ -23,12 +23,14 @@ struct transfer {
     struct tarn_buf buf; // a document
     json_t *entries;     // of a listing
     // A blob:
+    struct tarn_read_range *ranges; // at least one
+    size_t current;
     uint64_t position;
-    uint64_t end;  // UINT64_MAX: not known
+    uint64_t end;  // of the current one, UINT64_MAX: not known
     uint64_t skip; // bytes of the answer before position
     struct tarn_hasher *hasher;
     unsigned wrong_ranges;
-    bool telling; // read.data() or read.done() of a document or at the end: freed after it
+    bool telling; // read.data() or read.done(): freed after it
     bool cancelled;
 };
 
@@ -37,6 +39,7 @@ static void transfer_free(struct transfer *transfer)
     if (!transfer)
         return;
     free(transfer->tag);
+    free(transfer->ranges);
     tarn_buf_release(&transfer->buf);
     json_decref(transfer->entries);
     tarn_hasher_free(transfer->hasher);
@@ -75,7 +78,8 @@ static void finish(struct transfer *transfer, int status, const struct tarn_err 
 
 static bool is_whole(const struct tarn_read *read)
 {
-    return read->offset == 0 && (read->length == UINT64_MAX || read->length == read->size);
+    return read->range_count == 0 && read->offset == 0 &&
+           (read->length == UINT64_MAX || read->length == read->size);
 }
 
 static bool blob_range(void *context, uint64_t *first, uint64_t *last)
@@ -148,25 +152,54 @@ static int blob_head(void *context, const struct tarn_http_head *head, struct ta
     return check_size(transfer, total, err);
 }
 
+static void next_range(struct transfer *transfer)
+{
+    const struct tarn_read_range *range = &transfer->ranges[++transfer->current];
+    transfer->skip = range->offset - transfer->position; // if the answer goes on
+    transfer->position = range->offset;
+    transfer->end = range->offset + range->length;
+}
+
+// 1: the transfer was cancelled and is gone.
+static int hand_on_piece(struct transfer *transfer, const uint8_t *bytes, size_t length,
+                         struct tarn_err *err)
+{
+    if (transfer->hasher)
+        tarn_hasher_update(transfer->hasher, bytes, length);
+    transfer->position += length;
+    transfer->telling = true;
+    const int ret = transfer->read.data(transfer->read.context, bytes, length);
+    transfer->telling = false;
+    if (transfer->cancelled) {
+        transfer_free(transfer);
+        return 1;
+    }
+    return ret < 0 ? tarn_fail_errno(err, ret, "reading was given up") : 0;
+}
+
 static int blob_data(void *context, const void *bytes, size_t length, struct tarn_err *err)
 {
     struct transfer *transfer = context;
     const uint8_t *from = bytes;
-    const size_t skip = (size_t)tarn_min_u64(transfer->skip, length);
-    transfer->skip -= skip;
-    from += skip;
-    length -= skip;
-    if (length == 0)
-        return 0;
-    const uint64_t room = transfer->end - transfer->position;
-    if (room == 0) // an answer without ranges goes on; blob_done() knows
-        return tarn_fail(err, -ENODATA, "the blob has more than %" PRIu64 " bytes", transfer->end);
-    length = (size_t)tarn_min_u64(length, room);
-    if (transfer->hasher)
-        tarn_hasher_update(transfer->hasher, from, length);
-    transfer->position += length;
-    const int ret = transfer->read.data(transfer->read.context, from, length);
-    return ret < 0 ? tarn_fail_errno(err, ret, "reading was given up") : 0;
+    while (length > 0) {
+        const uint64_t room = transfer->end - transfer->position;
+        const size_t skip = (size_t)tarn_min_u64(transfer->skip, length);
+        const size_t piece = (size_t)tarn_min_u64(length - skip, room);
+        transfer->skip -= skip;
+        if (skip == 0 && room == 0 && transfer->current + 1 < transfer->read.range_count)
+            next_range(transfer);
+        else if (skip == 0 && room == 0) // an answer without ranges goes on; blob_done() knows
+            return tarn_fail(err, -ENODATA, "the blob has more than %" PRIu64 " bytes",
+                             transfer->end);
+        else if (piece > 0) {
+            const int ret = hand_on_piece(transfer, from + skip, piece, err);
+            if (ret != 0)
+                return ret < 0 ? ret : 0;
+        }
+        from += skip + piece;
+        length -= skip + piece;
+    }
+    return 0;
 }
 
 static int blob_end(void *context, struct tarn_err *err)
@@ -175,6 +208,10 @@ static int blob_end(void *context, struct tarn_err *err)
     struct tarn_digest found;
     if (transfer->end != UINT64_MAX && transfer->position < transfer->end)
         return tarn_fail(err, -EAGAIN, "it ends after %" PRIu64 " bytes", transfer->position);
+    if (transfer->current + 1 < transfer->read.range_count) {
+        next_range(transfer);
+        return tarn_fail(err, -EAGAIN, "the next range");
+    }
     if (!transfer->hasher)
         return 0;
     tarn_hasher_finish(transfer->hasher, &found);
@@ -199,15 +236,19 @@ static int start_blob(struct transfer *transfer, struct tarn_err *err)
     char digest[TARN_DIGEST_TEXT];
     char path[TARN_DIGEST_TEXT + 8];
     snprintf(path, sizeof path, "blobs/%s", tarn_digest_format(&read->digest, digest));
+    if (!(transfer->ranges = tarn_read_ranges(read)))
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    const struct tarn_read_range *first = transfer->ranges;
+    const struct tarn_read_range *last = read->range_count ? first + read->range_count - 1 : first;
     if (read->size > 0 &&
-        (read->length == UINT64_MAX ? read->offset > read->size
-                                    : !tarn_range_ok(read->offset, read->length, read->size)))
+        (last->length == UINT64_MAX ? last->offset > read->size
+                                    : !tarn_range_ok(last->offset, last->length, read->size)))
         return tarn_fail(err, -EUCLEAN, "blob %s: a range from %" PRIu64 " lies past its end",
-                         digest, read->offset);
-    transfer->position = read->offset;
+                         digest, last->offset);
+    transfer->position = first->offset;
     transfer->end = UINT64_MAX;
-    if (read->length != UINT64_MAX)
-        transfer->end = read->offset + read->length;
+    if (first->length != UINT64_MAX)
+        transfer->end = first->offset + first->length;
     else if (read->size > 0)
         transfer->end = read->size;
     if (is_whole(read) && !(transfer->hasher = tarn_hasher_new()))

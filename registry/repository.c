@@ -2,6 +2,8 @@
 #include "registry/repository.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "registry/archive.h"
 #include "registry/layout.h"
@@ -43,15 +45,44 @@ const char *tarn_repository_name(const struct tarn_repository *repository)
     return repository->name;
 }
 
+size_t tarn_repository_max_ranges(const struct tarn_repository *repository)
+{
+    const struct tarn_repository_operations *operations = repository->operations;
+    return operations->max_ranges ? operations->max_ranges(repository) : 1;
+}
+
 bool tarn_repository_lists_tags(const struct tarn_repository *repository)
 {
     return repository->operations->lists_tags;
 }
 
+static bool ranges_ok(const struct tarn_read *read)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < read->range_count; i++) {
+        const struct tarn_read_range *range = &read->ranges[i];
+        if (range->offset < end || range->length == 0 ||
+            __builtin_add_overflow(range->offset, range->length, &end))
+            return false;
+    }
+    return read->range_count == 0 || read->kind == TARN_READ_BLOB;
+}
+
+struct tarn_read_range *tarn_read_ranges(const struct tarn_read *read)
+{
+    const struct tarn_read_range only = { read->offset, read->length };
+    const struct tarn_read_range *from = read->range_count ? read->ranges : &only;
+    const size_t count = read->range_count ? read->range_count : 1;
+    struct tarn_read_range *ranges = calloc(count, sizeof *ranges);
+    if (ranges)
+        memcpy(ranges, from, count * sizeof *ranges);
+    return ranges;
+}
+
 int tarn_repository_read(struct tarn_repository *repository, const struct tarn_read *read,
                          struct tarn_transfer **transfer, struct tarn_err *err)
 {
-    assert(read->data && read->done);
+    assert(read->data && read->done && ranges_ok(read));
     *transfer = NULL;
     return repository->operations->read(repository, read, transfer, err);
 }

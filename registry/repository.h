@@ -31,7 +31,12 @@ enum tarn_read_kind {
     TARN_READ_BLOB,     // a blob, whole or a range of it
 };
 
-// What to read and whom to tell. Copied by tarn_repository_read(), with its strings.
+struct tarn_read_range {
+    uint64_t offset; // bytes of the blob
+    uint64_t length;
+};
+
+// What to read and whom to tell. Copied by tarn_repository_read(), with its strings and ranges.
 struct tarn_read {
     enum tarn_read_kind kind;
     const char *tag; // TARN_READ_TAG
@@ -42,7 +47,11 @@ struct tarn_read {
     uint64_t size;   // TARN_READ_BLOB: the blob's size from its descriptor; 0: unknown
     uint64_t offset; // TARN_READ_BLOB: the range's start
     uint64_t length; // TARN_READ_BLOB: the range's length; UINT64_MAX: all that follows
-    bool background; // nobody waits for it: other reads go first
+    // TARN_READ_BLOB, instead of offset and length: several ranges, ascending, apart from each other, none
+    // empty. data() gets their bytes one behind the other in this order.
+    const struct tarn_read_range *ranges;
+    size_t range_count; // 0: offset and length
+    bool background;    // nobody waits for it: other reads go first
     void *context;
     // Bytes in order, as they arrive, valid during the call. A negative return ends the transfer,
     // and done() gets it.
@@ -89,6 +98,11 @@ int tarn_repository_read(struct tarn_repository *repository, const struct tarn_r
 // Ends a transfer early: no callback comes after it. Allowed until done() has returned, from within
 // data() and done() too.
 void tarn_transfer_cancel(struct tarn_transfer *transfer);
+
+// How many ranges one read should hold: more than 1 where they come in one request. A registry that turned
+// out not to know multipart answers makes it 1 from then on. A read that holds more is right too, but takes
+// several round trips.
+size_t tarn_repository_max_ranges(const struct tarn_repository *repository);
 
 // Where a layout lists a tag (TARN_READ_TAG makes its document up), true; where the document that is
 // read is the one that stands under the tag, false.

@@ -13,6 +13,7 @@ struct tarn_repository_operations {
     int (*read)(struct tarn_repository *repository, const struct tarn_read *read,
                 struct tarn_transfer **transfer, struct tarn_err *err);
     void (*cancel)(struct tarn_transfer *transfer);
+    size_t (*max_ranges)(const struct tarn_repository *repository); // NULL: always 1
     int (*has_blob)(struct tarn_repository *repository, const struct tarn_blob_id *blob,
                     tarn_done *done, void *context, struct tarn_err *err);
     // NULL: not from anywhere.
@@ -42,6 +43,9 @@ struct tarn_repository {
 struct tarn_transfer {
     struct tarn_repository *repository;
 };
+
+// The ranges that read asks for, one at least, in fresh memory; NULL when out of memory.
+struct tarn_read_range *tarn_read_ranges(const struct tarn_read *read);
 
 struct tarn_upload {
     struct tarn_repository *repository;
