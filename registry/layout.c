@@ -27,7 +27,7 @@ struct layout {
     bool made_directory;
     bool made_layout;
     bool published;
-    struct tarn_litter litter; // blobs that are new since the last publication under a tag
+    struct tarn_litter litter; // blobs that are new
 };
 
 static struct layout *layout_of(struct tarn_disk *disk)
@@ -298,14 +298,12 @@ static int layout_publish(struct tarn_disk *disk, const struct tarn_layout_chang
         return ret;
     pthread_mutex_lock(&layout->lock);
     layout->published = true;
-    if (change->tag)
-        layout->litter.count = 0;
     pthread_mutex_unlock(&layout->lock);
     return 0;
 }
 
 // What is new, and not published, goes again: a run that fails leaves no more than what its notes of
-// layers refer to. Not while another writer lives, who may rely on it.
+// layers refer to, one that succeeds not even these. Not while another writer lives, who may rely on it.
 static void remove_litter(struct layout *layout)
 {
     if (layout->litter.count == 0 || flock(layout->blobs, LOCK_EX | LOCK_NB) < 0)

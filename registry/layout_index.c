@@ -267,11 +267,39 @@ static int append_new(json_t *manifests, const struct tarn_layout_change *change
     return 0;
 }
 
+// Adds the keys of the layers in a manifest that entry describes. One that cannot be read has none to tell.
+static int add_keys(json_t *keys, const json_t *entry, const struct tarn_document_source *source)
+{
+    struct tarn_descriptor descriptor;
+    tarn_autobuf struct tarn_buf buf = { 0 };
+    if (!source->read || tarn_descriptor_parse(entry, "", &descriptor, NULL) < 0 ||
+        source->read(source->context, &descriptor.digest, &buf, NULL) < 0)
+        return 0;
+    tarn_autojson json_t *manifest = tarn_json_parse(buf.data, buf.length, "", NULL);
+    const json_t *layers = json_object_get(manifest, "layers");
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const char *key = tarn_oci_annotation(json_array_get(layers, i), TARN_ANNOTATION_KEY);
+        if (key && set_add(keys, key) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+// The keys of the layers in what is published now: an image of Tarn's, under the tag or behind it.
+static int find_keys(json_t *keys, const struct tarn_layout_change *change)
+{
+    int ret = add_keys(keys, change->original, &change->source);
+    for (size_t i = 0; ret == 0 && i < json_array_size(change->tarn); i++)
+        ret = add_keys(keys, json_array_get(change->tarn, i), &change->source);
+    return ret;
+}
+
 static int rebuild(json_t *index, const struct tarn_layout_change *change, const json_t *subjects)
 {
     const json_t *old = json_object_get(index, "manifests");
     tarn_autojson json_t *manifests = json_array();
-    if (!manifests)
+    tarn_autojson json_t *keys = json_object();
+    if (!manifests || !keys || find_keys(keys, change) < 0)
         return -ENOMEM;
     bool placed = false;
     int ret = 0;
@@ -279,7 +307,8 @@ static int rebuild(json_t *index, const struct tarn_layout_change *change, const
         json_t *entry = json_array_get(old, i);
         const char *name = ref_name(entry);
         const char *subject = subject_of(entry);
-        if ((subject && set_has(subjects, subject)) || is_note(entry))
+        if ((subject && set_has(subjects, subject)) ||
+            (is_note(entry) && set_has(keys, tarn_oci_annotation(entry, TARN_ANNOTATION_KEY))))
             continue;
         if (!name || strcmp(name, change->tag) != 0) {
             ret = json_array_append(manifests, entry) < 0 ? -ENOMEM : 0;

@@ -42,7 +42,7 @@ int tarn_layout_index_list(const json_t *index, const struct tarn_layout_query *
                            json_t **listing, struct tarn_err *err) tarn_must_check;
 
 struct tarn_layout_change {
-    const char *tag; // NULL: only adds tarn's entries, which go with the next change that has one
+    const char *tag;        // NULL: only adds tarn's entries, notes of converted layers
     const json_t *original; // a descriptor
     const json_t *tarn;     // array of descriptors, each with dev.tarn.subject; or NULL
     bool more;              // as in struct tarn_publication; not looked at here
@@ -51,7 +51,7 @@ struct tarn_layout_change {
 // Changes index: the tag's entry is the original's descriptor, with the tag added, at the place of the
 // old one or at the end, and Tarn's entries follow it. Other Tarn entries with the same subjects go, and
 // those whose subject no entry leads to any more (kept while an index that might lead there cannot be
-// read). -EINVAL for a tag or entry that cannot be written.
+// read), and the notes of layers that the published image has; those of other runs stay. -EINVAL for a tag or entry that cannot be written.
 int tarn_layout_index_publish(json_t *index, const struct tarn_layout_change *change,
                               struct tarn_err *err) tarn_must_check;
 

@@ -35,8 +35,9 @@ struct references {
 static int add_document(const struct references *references, const json_t *document,
                         unsigned depth);
 
-// A descriptor, and what it leads to.
-static int add_descriptor(const struct references *references, const json_t *json, unsigned depth)
+// A descriptor, and what it leads to. Whatever an index lists is a document, of any media type.
+static int add_descriptor(const struct references *references, const json_t *json, bool listed,
+                          unsigned depth)
 {
     struct tarn_descriptor descriptor;
     if (!json || tarn_descriptor_parse(json, "descriptor", &descriptor, NULL) < 0)
@@ -47,7 +48,7 @@ static int add_descriptor(const struct references *references, const json_t *jso
         return 0;
     if (json_object_set_new(references->seen, text, json_true()) < 0)
         return -ENOMEM;
-    if (!tarn_media_is_index(descriptor.media_type) &&
+    if (!listed && !tarn_media_is_index(descriptor.media_type) &&
         !tarn_media_is_manifest(descriptor.media_type))
         return 0;
     tarn_autobuf struct tarn_buf bytes = { 0 };
@@ -59,11 +60,12 @@ static int add_descriptor(const struct references *references, const json_t *jso
     return document ? add_document(references, document, depth + 1) : -EUCLEAN;
 }
 
-static int add_array(const struct references *references, const json_t *array, unsigned depth)
+static int add_array(const struct references *references, const json_t *array, bool listed,
+                     unsigned depth)
 {
     int ret = 0;
     for (size_t i = 0; ret == 0 && i < json_array_size(array); i++)
-        ret = add_descriptor(references, json_array_get(array, i), depth);
+        ret = add_descriptor(references, json_array_get(array, i), listed, depth);
     return ret;
 }
 
@@ -71,13 +73,13 @@ static int add_document(const struct references *references, const json_t *docum
 {
     if (depth > REFERENCE_DEPTH)
         return -EUCLEAN;
-    int ret = add_array(references, json_object_get(document, "manifests"), depth);
+    int ret = add_array(references, json_object_get(document, "manifests"), true, depth);
     if (ret == 0)
-        ret = add_array(references, json_object_get(document, "layers"), depth);
+        ret = add_array(references, json_object_get(document, "layers"), false, depth);
     if (ret == 0)
-        ret = add_descriptor(references, json_object_get(document, "config"), depth);
+        ret = add_descriptor(references, json_object_get(document, "config"), false, depth);
     if (ret == 0)
-        ret = add_descriptor(references, json_object_get(document, "subject"), depth);
+        ret = add_descriptor(references, json_object_get(document, "subject"), false, depth);
     return ret;
 }
 

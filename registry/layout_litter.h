@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which of the blobs that a run put into a layout nothing refers to: a run that failed takes them away
-// again.
+// Which of the blobs that a run put into a layout nothing refers to: these go again when it ends, whether
+// it failed or not.
 #ifndef TARN_REGISTRY_LAYOUT_LITTER_H
 #define TARN_REGISTRY_LAYOUT_LITTER_H
 

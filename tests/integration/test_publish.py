@@ -128,6 +128,51 @@ def test_no_layer_tags(tarn, tmp_path):
     assert [t for t in oci_layout.tags(tmp_path / "out") if t] == ["t"]
 
 
+def referenced(layout):
+    """Digests of all that index.json leads to."""
+    found, wanted = set(), json.loads((layout / "index.json").read_bytes())["manifests"]
+    while wanted:
+        descriptor = wanted.pop()
+        if descriptor["digest"] in found:
+            continue
+        found.add(descriptor["digest"])
+        if "manifest" in descriptor["mediaType"] or "index" in descriptor["mediaType"]:
+            document = oci_layout.read_json(layout, descriptor)
+            wanted += document.get("manifests", []) + document.get("layers", [])
+            wanted += [document[key] for key in ("config", "subject") if key in document]
+    return found
+
+
+def test_nothing_superfluous_stays(tarn, tmp_path):
+    """Neither notes of layers nor blobs of a dict that no chunk refers to."""
+    for number in range(2):
+        oci_layout.LayoutBuilder(tmp_path / f"source-{number}").image(
+            random_layers.layers(50 + number))
+    tarn("convert", f"oci:{tmp_path}/source-0:latest", f"oci:{tmp_path}/dict:t")
+    for number, words in enumerate(((), ("--dict", f"oci:{tmp_path}/dict:t"))):
+        tarn("convert", *words, f"oci:{tmp_path}/source-{number}:latest",
+             f"oci:{tmp_path}/out:{number}")
+        there = {f"sha256:{path.name}" for path in tmp_path.glob("out/blobs/sha256/*")}
+        assert there == referenced(tmp_path / "out")
+
+
+def test_layers_of_a_failed_run_stay_for_its_next_try(tarn, tmp_path):
+    """Also when other images are published meanwhile."""
+    layers = random_layers.layers(6)
+    good = oci_layout.LayoutBuilder(tmp_path / "good").image(layers)
+    bad = images.copy_layout(tmp_path / "good", tmp_path / "bad")
+    last = oci_layout.read_json(bad, good)["layers"][-1]
+    Path(bad, "blobs", *last["digest"].split(":")).write_bytes(bytes(last["size"]))
+    tarn.fails("wrong digest|damaged", "convert", f"oci:{bad}:latest", f"oci:{tmp_path}/out:t")
+    oci_layout.LayoutBuilder(tmp_path / "other").image(random_layers.layers(7))
+    tarn("convert", f"oci:{tmp_path}/other:latest", f"oci:{tmp_path}/out:other")
+    summary = tarn.json("convert", f"oci:{tmp_path}/good:latest", f"oci:{tmp_path}/out:t")
+    assert summary["layers_reused"] == len(layers) - 1
+    notes = [x for x in json.loads((tmp_path / "out/index.json").read_bytes())["manifests"]
+             if "dev.tarn.key" in x.get("annotations", {})]
+    assert notes == []
+
+
 def test_two_at_once(tarn, tmp_path):
     running = []
     for number in range(4):

@@ -85,11 +85,27 @@ static void words_of(const json_t *index, char words[200])
     }
 }
 
+// The manifest with digest 5555... has the layers with the keys 7777... and 8888...
+static int read_manifest(struct tarn_buf *buf)
+{
+    char text[500];
+    char keys[2][TARN_DIGEST_TEXT];
+    digest_text('7', keys[0]);
+    digest_text('8', keys[1]);
+    snprintf(text, sizeof text,
+             "{\"layers\":[{\"annotations\":{\"dev.tarn.key\":\"%s\"}},{},"
+             "{\"annotations\":{\"dev.tarn.key\":\"%s\"}}]}",
+             keys[0], keys[1]);
+    return tarn_buf_append(buf, text, strlen(text));
+}
+
 // The index with digest ffff... holds c and d, that with eeee... holds ffff...; bbbb... is lost.
 static int source_read(void *context, const struct tarn_digest *digest, struct tarn_buf *buf,
                        struct tarn_err *err)
 {
     (void)context;
+    if (digest->bytes[0] == 0x55)
+        return read_manifest(buf);
     const char *words = digest->bytes[0] == 0xff ? "c d" : digest->bytes[0] == 0xee ? "If" : NULL;
     if (!words)
         return tarn_fail(err, -ENOENT, "lost");
@@ -123,8 +139,10 @@ static void test_publish(void **state)
         { "Ie=x 1:c 2:a", "c=y", "", "Ie=x 1:c c=y" },
         { "Ib=x 1:c", "a=y", "", "Ib=x 1:c a=y" },
         { "1:c", "a=x", "", "a=x" },
-        { "a=x 1:a 2!", "c=y", "", "a=x 1:a c=y" },
-        { "1!", "a=x", "2:a", "a=x 2:a" },
+        { "a=x 1:a 2!", "c=y", "", "a=x 1:a 2! c=y" },
+        { "1! 7! 8! 9!", "a=x", "5:a", "1! 9! a=x 5:a" },
+        { "1! 7! 8! 9!", "5=x", "", "1! 9! 5=x" },
+        { "7! 8!", "a=x", "b:a", "7! 8! a=x b:a" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stays in a layout of what was put there and not published.
+// What stays in a layout of what was put there and is not referred to.
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,6 +65,17 @@ static void close_it(struct tarn_test_place *place)
     tarn_repository_close(tarn_steal(place->repository));
 }
 
+// Closes it while another writer lives, who may rely on what it found.
+static void close_beside_another(struct tarn_test_place *place)
+{
+    const int other = open(tarn_test_place_path(place, "layout/blobs/sha256"),
+                           O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(other >= 0);
+    assert_int_equal(flock(other, LOCK_SH), 0);
+    close_it(place);
+    close(other);
+}
+
 static void test_failed_run(void **state)
 {
     struct tarn_test_place *place = *state;
@@ -72,9 +83,8 @@ static void test_failed_run(void **state)
     tarn_autojson json_t *old = tarn_test_put_image(place, "old");
     tarn_autojson json_t *orphan = blob(place, "unreferenced, but an earlier run's");
     assert_int_equal(tarn_test_publish(place, "old", old, NULL, NULL), 0);
-    close_it(place);
-    assert_true(
-        is_there(place, orphan)); // what was published last had it: not this object's to judge
+    close_beside_another(place);
+    assert_true(is_there(place, orphan));
 
     tarn_test_place_open(place, "oci", "layout", true);
     tarn_autojson json_t *again = blob(place, "unreferenced, but an earlier run's");
@@ -93,14 +103,30 @@ static void test_failed_run(void **state)
     assert_false(is_there(place, image));
 }
 
-// An index below the tag refers to its images, and they to theirs.
+// What a run that succeeded does not refer to goes too: notes that its image made superfluous.
+static void test_successful_run(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *image = tarn_test_put_image(place, "image");
+    tarn_autojson json_t *lost = blob(place, "before the publication");
+    assert_int_equal(tarn_test_publish(place, "t", image, NULL, NULL), 0);
+    close_it(place);
+    assert_true(is_there(place, image) && parts_are_there(place, image));
+    assert_false(is_there(place, lost));
+}
+
+// An index below the tag refers to its images, and they to theirs; what it lists is a document, of any type.
 static void test_index(void **state)
 {
     struct tarn_test_place *place = *state;
     tarn_test_place_open(place, "oci", "layout", true);
     tarn_autojson json_t *one = tarn_test_put_image(place, "one");
-    tarn_autojson json_t *document = json_pack("{s:i, s:s, s:[O]}", "schemaVersion", 2, "mediaType",
-                                               TARN_MEDIA_OCI_INDEX, "manifests", one);
+    tarn_autojson json_t *odd = tarn_test_put_image(place, "odd");
+    json_object_set_new(odd, "mediaType", json_string("application/x-odd"));
+    tarn_autojson json_t *document =
+        json_pack("{s:i, s:s, s:[O, O]}", "schemaVersion", 2, "mediaType", TARN_MEDIA_OCI_INDEX,
+                  "manifests", one, odd);
     tarn_autojson json_t *index = tarn_test_put_document(place, TARN_MEDIA_OCI_INDEX, document);
     assert_int_equal(tarn_test_publish(place, "t", index, NULL, NULL), 0);
     tarn_autojson json_t *lost = blob(place, "lost");
@@ -109,28 +135,24 @@ static void test_index(void **state)
     assert_true(json_equal(again, one));
     close_it(place);
     assert_true(is_there(place, index) && is_there(place, one) && parts_are_there(place, one));
+    assert_true(is_there(place, odd) && parts_are_there(place, odd));
     assert_false(is_there(place, lost));
 }
 
-// Another writer may rely on what it found.
 static void test_other_writer(void **state)
 {
     struct tarn_test_place *place = *state;
     tarn_test_place_open(place, "oci", "layout", true);
     tarn_autojson json_t *found = blob(place, "found");
-    const int other = open(tarn_test_place_path(place, "layout/blobs/sha256"),
-                           O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_true(other >= 0);
-    assert_int_equal(flock(other, LOCK_SH), 0);
-    close_it(place);
+    close_beside_another(place);
     assert_true(is_there(place, found));
-    close(other);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_failed_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_successful_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_index, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_writer, set_up, tear_down),
     };
