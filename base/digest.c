@@ -2,6 +2,7 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
+#include <xxhash.h>
 
 struct tarn_hasher {
     EVP_MD_CTX *context;
@@ -64,6 +65,11 @@ int tarn_digest_parse(const char *text, struct tarn_digest *digest, struct tarn_
         return tarn_fail(err, -EINVAL, "digest '%.80s': expected sha256:<64 lower-case hex digits>",
                          text);
     return 0;
+}
+
+uint64_t tarn_digest_hash(const struct tarn_digest *digest, const void *owner)
+{
+    return XXH3_64bits_withSeed(digest->bytes, TARN_DIGEST_SIZE, (uintptr_t)owner);
 }
 
 void tarn_sha256(const void *data, size_t length, struct tarn_digest *digest)

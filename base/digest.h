@@ -37,6 +37,11 @@ int tarn_digest_parse(const char *text, struct tarn_digest *digest,
 // Reads exactly 64 lower-case hex digits at hex. -EINVAL.
 int tarn_digest_parse_hex(const char *hex, struct tarn_digest *digest) tarn_must_check;
 
+// For hash tables. Digests in documents can be made to meet in one place of a table, which would cost
+// the square of their number: owner, the address of the table or what holds it, makes the hash one that
+// nobody outside can know.
+uint64_t tarn_digest_hash(const struct tarn_digest *digest, const void *owner);
+
 // The digest of one buffer. Aborts the process only if libcrypto has no SHA-256.
 void tarn_sha256(const void *data, size_t length, struct tarn_digest *digest);
 

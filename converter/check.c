@@ -185,7 +185,7 @@ static int remember(struct layers *layers, const struct tarn_content *content)
     known->content = *content;
     known->content.extents = NULL;
     known->extents = hash_extents(content);
-    const int ret = tarn_map_add(layers->known, tarn_content_hash(content), known);
+    const int ret = tarn_map_add(layers->known, tarn_content_hash(content, layers->known), known);
     return ret < 0 ? out_of_memory(layers->check) : 0;
 }
 
@@ -193,7 +193,7 @@ static int check_place(struct layers *layers, uint32_t layer, const struct tarn_
 {
     const struct tarn_check *check = layers->check;
     const struct known *known =
-        tarn_map_get(layers->known, tarn_content_hash(content), content, known_is);
+        tarn_map_get(layers->known, tarn_content_hash(content, layers->known), content, known_is);
     if (content->holder == layer)
         return known ? tarn_fail(check->err, -EUCLEAN,
                                  "its content lies in layer %" PRIu32 " already",

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear probing over 32-bit entry numbers; a digest's own bytes are its hash.
+// Linear probing over 32-bit entry numbers.
 #include "converter/dedup_index.h"
-
-#include "base/bytes.h"
 
 enum { FIRST_SLOTS = 1024 };
 
@@ -45,7 +43,7 @@ void tarn_dedup_index_free(struct tarn_dedup_index *index)
 // The slot that holds the digest, or the free one where it belongs.
 static uint32_t *find_slot(const struct tarn_dedup_index *index, const struct tarn_digest *digest)
 {
-    uint32_t i = tarn_get_le32(digest->bytes) & index->mask;
+    uint32_t i = (uint32_t)tarn_digest_hash(digest, index) & index->mask;
     while (index->slots[i] &&
            !tarn_digest_equal(&index->entries[index->slots[i] - 1].digest, digest))
         i = (i + 1) & index->mask;

@@ -231,7 +231,7 @@ static bool same_target(const void *key, const void *value)
 static int lower_link_inode(struct tarn_layer_builder *builder, const struct tarn_buf *target,
                             struct tarn_inode **inode)
 {
-    const uint64_t hash = XXH3_64bits(target->data, target->length);
+    const uint64_t hash = XXH3_64bits_withSeed(target->data, target->length, (uintptr_t)builder);
     *inode = tarn_map_get(builder->lower_links, hash, target, same_target);
     if (*inode)
         return 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Open addressing with linear probing; digests are their own hash. A slot holds file number + 1 and
+// Open addressing with linear probing. A slot holds file number + 1 and
 // row. Nothing is ever removed: a row whose chunk is not written is passed over.
 #include "daemon/chunk_index.h"
 
@@ -41,9 +41,10 @@ void tarn_chunk_index_free(struct tarn_chunk_index *index)
     free(index);
 }
 
-static size_t start_of(const struct tarn_digest *digest, size_t capacity)
+static size_t start_of(const struct tarn_chunk_index *index, const struct tarn_digest *digest,
+                       size_t capacity)
 {
-    return (size_t)tarn_get_le64(digest->bytes) & (capacity - 1);
+    return (size_t)tarn_digest_hash(digest, index) & (capacity - 1);
 }
 
 static const struct tarn_digest *digest_of(const struct tarn_chunk_index *index, struct place place)
@@ -54,7 +55,7 @@ static const struct tarn_digest *digest_of(const struct tarn_chunk_index *index,
 static void insert(const struct tarn_chunk_index *index, struct place *places, size_t capacity,
                    struct place place)
 {
-    size_t i = start_of(digest_of(index, place), capacity);
+    size_t i = start_of(index, digest_of(index, place), capacity);
     while (places[i].file != 0)
         i = (i + 1) & (capacity - 1);
     places[i] = place;
@@ -84,7 +85,7 @@ static int grow(struct tarn_chunk_index *index, size_t extra)
 static bool holds(const struct tarn_chunk_index *index, struct place place)
 {
     const struct tarn_digest *digest = digest_of(index, place);
-    size_t i = start_of(digest, index->capacity);
+    size_t i = start_of(index, digest, index->capacity);
     for (; index->places[i].file != 0; i = (i + 1) & (index->capacity - 1))
         if (index->places[i].file == place.file &&
             tarn_digest_equal(digest_of(index, index->places[i]), digest))
@@ -119,7 +120,7 @@ bool tarn_chunk_index_find(const struct tarn_chunk_index *index, const struct ta
                            size_t length, const struct tarn_data_file *except,
                            struct tarn_chunk_place *place)
 {
-    size_t i = start_of(digest, index->capacity);
+    size_t i = start_of(index, digest, index->capacity);
     for (size_t n = 0; index->places[i].file != 0 && n < PROBES_MAX;
          n++, i = (i + 1) & (index->capacity - 1)) {
         const struct place candidate = index->places[i];

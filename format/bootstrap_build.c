@@ -100,7 +100,7 @@ static bool same_blob(const struct tarn_blob_record *a, const struct tarn_blob_r
 static int foreign_index(struct build *build, const struct tarn_blob_record *record,
                          uint32_t *index)
 {
-    const uint64_t hash = tarn_get_le64(record->digest.bytes);
+    const uint64_t hash = tarn_digest_hash(&record->digest, build->known);
     struct foreign *foreign = tarn_map_get(build->known, hash, &record->digest, foreign_is);
     if (foreign) {
         *index = foreign->index;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/content.h"
 
+#include <xxhash.h>
+
 #include "base/bytes.h"
 
 uint64_t tarn_content_unit(uint64_t size)
@@ -31,7 +33,11 @@ bool tarn_content_same(const struct tarn_content *a, const struct tarn_content *
     return a->kind == b->kind && a->size == b->size && tarn_digest_equal(&a->digest, &b->digest);
 }
 
-uint64_t tarn_content_hash(const struct tarn_content *content)
+uint64_t tarn_content_hash(const struct tarn_content *content, const void *owner)
 {
-    return tarn_get_le64(content->digest.bytes) + content->size + (uint64_t)content->kind;
+    uint8_t key[TARN_DIGEST_SIZE + 16];
+    memcpy(key, content->digest.bytes, TARN_DIGEST_SIZE);
+    tarn_put_le64(key + TARN_DIGEST_SIZE, content->size);
+    tarn_put_le64(key + TARN_DIGEST_SIZE + 8, content->kind);
+    return XXH3_64bits_withSeed(key, sizeof key, (uintptr_t)owner);
 }

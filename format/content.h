@@ -37,9 +37,9 @@ uint64_t tarn_content_unit(uint64_t size);
 // Bytes that the content takes in a data space, without padding.
 uint64_t tarn_content_stored(const struct tarn_content *content);
 
-// Whether two contents have one identity; a hash that is equal for these.
+// Whether two contents have one identity; a hash that is equal for these (owner: tarn_digest_hash()).
 bool tarn_content_same(const struct tarn_content *a, const struct tarn_content *b);
-uint64_t tarn_content_hash(const struct tarn_content *content);
+uint64_t tarn_content_hash(const struct tarn_content *content, const void *owner);
 
 // Computes identity and holes from a file's bytes as they come. Ranges that never come are zeros. At
 // the first hole or missing range the bytes before it are needed once more, hence the caller's

@@ -100,9 +100,9 @@ static bool entry_is(const void *key, const void *value)
 static int get_entry(struct tarn_erofs_xattr_plan *plan, const struct tarn_xattr *xattr,
                      struct entry **out, struct tarn_err *err)
 {
-    const uint64_t hash =
-        XXH3_64bits_withSeed(xattr->length > 0 ? xattr->value : NULL, xattr->length,
-                             XXH3_64bits(xattr->name, strlen(xattr->name)));
+    const uint64_t hash = XXH3_64bits_withSeed(
+        xattr->length > 0 ? xattr->value : NULL, xattr->length,
+        XXH3_64bits_withSeed(xattr->name, strlen(xattr->name), (uintptr_t)plan));
     *out = tarn_map_get(plan->entries, hash, xattr, entry_is);
     if (*out)
         return 0;

@@ -202,12 +202,12 @@ static bool content_equal(const void *key, const void *value)
 const struct tarn_content *tarn_tree_find_content(const struct tarn_tree *tree,
                                                   const struct tarn_content *content)
 {
-    return tarn_map_get(tree->contents, tarn_content_hash(content), content, content_equal);
+    return tarn_map_get(tree->contents, tarn_content_hash(content, tree), content, content_equal);
 }
 
 struct tarn_content *tarn_tree_content(struct tarn_tree *tree, const struct tarn_content *content)
 {
-    const uint64_t hash = tarn_content_hash(content);
+    const uint64_t hash = tarn_content_hash(content, tree);
     struct tarn_content *found = tarn_map_get(tree->contents, hash, content, content_equal);
     if (found)
         return found;

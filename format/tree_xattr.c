@@ -74,9 +74,10 @@ static int make_list(const struct tarn_xattr *items, uint32_t count, struct list
     return 0;
 }
 
-static uint64_t list_hash(const struct list *list)
+// The owner's address keeps sets from being made to meet in the table (tarn_digest_hash()).
+static uint64_t list_hash(const struct list *list, const void *owner)
 {
-    uint64_t hash = list->count;
+    uint64_t hash = (uintptr_t)owner + list->count;
     for (uint32_t i = 0; i < list->count; i++) {
         const struct tarn_xattr *xattr = list->items[i];
         hash = XXH3_64bits_withSeed(xattr->name, strlen(xattr->name), hash);
@@ -132,7 +133,7 @@ int tarn_tree_xattrs(struct tarn_tree *tree, const struct tarn_xattr *items, uin
     const int ret = make_list(items, count, &list, err);
     if (ret < 0)
         return ret;
-    const uint64_t hash = list_hash(&list);
+    const uint64_t hash = list_hash(&list, tree);
     *set = tarn_map_get(tree->sets, hash, &list, list_equal);
     if (*set)
         return 0;
