@@ -8,6 +8,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+int tarn_open_standard_files(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        const int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        if (opened != fd)
+            return opened < 0 ? -errno : -EBADF;
+    }
+    return 0;
+}
+
 int tarn_read_full(int fd, void *data, size_t length)
 {
     uint8_t *p = data;

@@ -11,6 +11,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+// At the start of a program: has descriptors 0 to 2 open, so that no other file gets their numbers. One that
+// was closed can only be used the wrong way round, so that its use fails as before.
+int tarn_open_standard_files(void) tarn_must_check;
+
 // Exactly length bytes, or -errno. -ENODATA when the file ends earlier.
 int tarn_read_full(int fd, void *data, size_t length) tarn_must_check;
 int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset) tarn_must_check;

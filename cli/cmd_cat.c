@@ -66,6 +66,11 @@ static int find_file(struct cat *cat, const char *path, struct tarn_err *err)
     const int ret = tarn_erofs_walk(&cat->image.converted.bootstrap.erofs, path, &cat->inode);
     if (ret < 0)
         return tarn_fail_errno(err, ret, "'%s'", path);
+    const char *target;
+    if (S_ISLNK(cat->inode.mode) &&
+        tarn_erofs_symlink(&cat->image.converted.bootstrap.erofs, &cat->inode, &target) == 0)
+        return tarn_fail(err, -EINVAL, "'%s' is a symbolic link to '%.*s'; name what it leads to",
+                         path, (int)cat->inode.size, target);
     if (!S_ISREG(cat->inode.mode))
         return tarn_fail(err, -EINVAL, "'%s' is no regular file", path);
     cat->reader = tarn_data_reader_new(cat->image.blocking, cat->image.repository,
@@ -98,21 +103,20 @@ static int print_facts(struct cat *cat)
 
 int tarn_cmd_cat(int argc, char **argv)
 {
-    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
     tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
-    int option;
-    while ((option = getopt_long(argc, argv, "", rows, NULL)) != -1) {
-        const int status = tarn_image_option(&options, option, usage);
-        if (status >= 0)
-            return status;
-    }
+    const int parsed = tarn_image_options_parse(&options, argc, argv, usage);
+    if (parsed >= 0)
+        return parsed;
     if (argc - optind != 2)
         return tarn_cli_usage(usage, "tarn cat takes an image and a path");
     struct tarn_err err = { 0 };
     struct cat *cat = calloc(1, sizeof *cat);
-    if (!cat)
-        return TARN_EXIT_FAILED;
-    cat->hasher = options.json ? tarn_hasher_new() : NULL;
+    if (cat && options.json)
+        cat->hasher = tarn_hasher_new();
+    if (!cat || (options.json && !cat->hasher)) {
+        free(cat);
+        return tarn_cli_no_memory();
+    }
     int status = TARN_EXIT_FAILED;
     if (run(cat, argv + optind, &options, &err) < 0)
         tarn_cli_fail(&err);

@@ -219,7 +219,7 @@ static int run(struct arguments *arguments)
     tarn_cleanup(tarn_progress_free_p) struct tarn_progress *progress =
         tarn_progress_new(arguments->quiet);
     if (!progress)
-        return TARN_EXIT_FAILED;
+        return tarn_cli_no_memory();
     catch_signals();
     arguments->options.access = &arguments->access;
     arguments->options.cancel = &interrupted;
@@ -245,7 +245,7 @@ int tarn_cmd_convert(int argc, char **argv)
     struct arguments arguments = { .options = { .level = TARN_LEVEL_DEFAULT },
                                    .layers = calloc((size_t)argc, sizeof *arguments.layers) };
     if (!arguments.layers)
-        return TARN_EXIT_FAILED;
+        return tarn_cli_no_memory();
     int status = parse(&arguments, argc, argv);
     if (status < 0)
         status = run(&arguments);

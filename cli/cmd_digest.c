@@ -38,14 +38,10 @@ static int digest_of(const char *name, const struct tarn_image_options *options,
 
 int tarn_cmd_digest(int argc, char **argv)
 {
-    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
     tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
-    int option;
-    while ((option = getopt_long(argc, argv, "", rows, NULL)) != -1) {
-        const int status = tarn_image_option(&options, option, usage);
-        if (status >= 0)
-            return status;
-    }
+    const int parsed = tarn_image_options_parse(&options, argc, argv, usage);
+    if (parsed >= 0)
+        return parsed;
     if (argc - optind != 1)
         return tarn_cli_usage(usage, "tarn digest takes one image");
     struct tarn_err err = { 0 };

@@ -63,13 +63,10 @@ static int run(const char *name, const char *destination, const struct tarn_imag
 
 int tarn_cmd_export(int argc, char **argv)
 {
-    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
     tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
-    for (int option; (option = getopt_long(argc, argv, "", rows, NULL)) != -1;) {
-        const int status = tarn_image_option(&options, option, usage);
-        if (status >= 0)
-            return status;
-    }
+    const int parsed = tarn_image_options_parse(&options, argc, argv, usage);
+    if (parsed >= 0)
+        return parsed;
     if (argc - optind != 2)
         return tarn_cli_usage(usage, "tarn export takes an image and a destination");
     return run(argv[optind], argv[optind + 1], &options);

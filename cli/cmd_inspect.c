@@ -129,14 +129,10 @@ static void print_text(const struct tarn_cli_image *image)
 
 int tarn_cmd_inspect(int argc, char **argv)
 {
-    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
     tarn_cleanup(tarn_image_options_release) struct tarn_image_options options = { 0 };
-    int option;
-    while ((option = getopt_long(argc, argv, "", rows, NULL)) != -1) {
-        const int wrong = tarn_image_option(&options, option, usage);
-        if (wrong >= 0)
-            return wrong;
-    }
+    const int parsed = tarn_image_options_parse(&options, argc, argv, usage);
+    if (parsed >= 0)
+        return parsed;
     if (argc - optind != 1)
         return tarn_cli_usage(usage, "tarn inspect takes one image");
     struct tarn_err err = { 0 };

@@ -25,12 +25,13 @@ int tarn_cmd_ps(int argc, char **argv)
     json_array_foreach(json_object_get(report, "mounts"), i, mount)
     {
         const char *bootstrap = tarn_json_string(mount, "bootstrap");
-        const char *directory = tarn_json_string(mount, "directory");
-        const char *image = tarn_json_string(mount, "image");
         const char *state = tarn_json_string(mount, "state");
-        printf("%-6" PRIu64 " %-10s %-14.12s %s  %s\n", tarn_json_u64(mount, "slot", 0),
-               state ? state : "", bootstrap ? bootstrap + sizeof "sha256:" - 1 : "",
-               directory ? directory : "", image ? image : "");
+        printf("%-6" PRIu64 " %-10s %-14.12s ", tarn_json_u64(mount, "slot", 0), state ? state : "",
+               bootstrap ? bootstrap + sizeof "sha256:" - 1 : "");
+        tarn_report_print(mount, "directory");
+        fputs("  ", stdout);
+        tarn_report_print(mount, "image");
+        putchar('\n');
     }
     json_decref(report);
     return tarn_cli_finish(TARN_EXIT_OK);

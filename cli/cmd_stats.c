@@ -50,11 +50,10 @@ int tarn_cmd_stats(int argc, char **argv)
     const json_t *mount;
     json_array_foreach(json_object_get(report, "mounts"), i, mount)
     {
-        const char *directory = tarn_json_string(mount, "directory");
-        printf("%14" PRIu64 "  bytes in %" PRIu64 " reads of %s (%" PRIu64 " fetched by %" PRIu64
-               " requests)\n",
-               tarn_json_u64(mount, "read_bytes", 0), tarn_json_u64(mount, "reads", 0),
-               directory ? directory : "",
+        printf("%14" PRIu64 "  bytes in %" PRIu64 " reads of ",
+               tarn_json_u64(mount, "read_bytes", 0), tarn_json_u64(mount, "reads", 0));
+        tarn_report_print(mount, "directory");
+        printf(" (%" PRIu64 " fetched by %" PRIu64 " requests)\n",
                tarn_json_u64(mount, "fetched_bytes", 0) + tarn_json_u64(mount, "mount_bytes", 0),
                tarn_json_u64(mount, "ranges", 0) + tarn_json_u64(mount, "mount_requests", 0));
     }

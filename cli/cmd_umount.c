@@ -130,7 +130,7 @@ int tarn_cmd_umount(int argc, char **argv)
         else if (c == 'l')
             lazy = true;
         else
-            return tarn_cli_usage(usage, "wrong option");
+            return tarn_cli_wrong_option(usage);
     }
     if (optind >= argc)
         return tarn_cli_usage(usage, "a directory is needed");

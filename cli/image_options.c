@@ -28,7 +28,7 @@ static int set_timeout(struct tarn_access *access, const char *text, struct tarn
     return 0;
 }
 
-// 0 when it was taken, -EINVAL or what the file of --ca gives.
+// 0 when it was taken, -EINVAL or what the file of --ca gives; without a word where getopt_long() has told.
 static int take(struct tarn_access *access, int option, const char *value, struct tarn_err *err)
 {
     switch (option) {
@@ -43,14 +43,16 @@ static int take(struct tarn_access *access, int option, const char *value, struc
     case TARN_OPTION_TIMEOUT:
         return set_timeout(access, value, err);
     default:
-        return tarn_fail(err, -EINVAL, "wrong option; see below");
+        return -EINVAL;
     }
 }
 
 int tarn_access_option(struct tarn_access *access, int option, const char *usage)
 {
     struct tarn_err err = { 0 };
-    return take(access, option, optarg, &err) < 0 ? tarn_cli_usage(usage, "%s", err.text) : -1;
+    if (take(access, option, optarg, &err) == 0)
+        return -1;
+    return err.text[0] ? tarn_cli_usage(usage, "%s", err.text) : tarn_cli_wrong_option(usage);
 }
 
 int tarn_image_option(struct tarn_image_options *options, int option, const char *usage)
@@ -67,4 +69,15 @@ int tarn_image_option(struct tarn_image_options *options, int option, const char
     default:
         return tarn_access_option(&options->access, option, usage);
     }
+}
+
+int tarn_image_options_parse(struct tarn_image_options *options, int argc, char **argv,
+                             const char *usage)
+{
+    static const struct option rows[] = { TARN_IMAGE_OPTIONS };
+    int status = -1;
+    int option;
+    while (status < 0 && (option = getopt_long(argc, argv, "", rows, NULL)) != -1)
+        status = tarn_image_option(options, option, usage);
+    return status;
 }

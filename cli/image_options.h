@@ -55,4 +55,9 @@ int tarn_access_option(struct tarn_access *access, int option, const char *usage
 int tarn_image_option(struct tarn_image_options *options, int option,
                       const char *usage) tarn_must_check;
 
+// For a command with TARN_IMAGE_OPTIONS alone: takes them all. -1, with optind behind them, or the exit
+// status.
+int tarn_image_options_parse(struct tarn_image_options *options, int argc, char **argv,
+                             const char *usage) tarn_must_check;
+
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/usage.h"
 
@@ -31,13 +32,24 @@ static void print_usage(FILE *out)
     fputs("usage: tarn COMMAND [OPTION...] [ARGUMENT...]\n\ncommands:\n", out);
     for (int i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].what);
-    fputs("\n`tarn COMMAND --help` explains one. Images: oci:DIR[:TAG], oci-archive:FILE[:TAG];\n"
-          "sources also tar:FILE and dir:PATH.\n",
+    fputs("\n`tarn COMMAND --help` explains one. Images: docker://HOST/REPOSITORY[:TAG],\n"
+          "oci:DIR[:TAG], oci-archive:FILE[:TAG]; sources also tar:FILE and dir:PATH.\n",
           out);
+}
+
+// getopt_long() tells who complains by argv[0].
+static int run(const struct command *command, int argc, char **argv)
+{
+    char name[32];
+    snprintf(name, sizeof name, "tarn %s", command->name);
+    argv[1] = name;
+    return command->run(argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv)
 {
+    if (tarn_open_standard_files() < 0)
+        return TARN_EXIT_FAILED;
     if (argc < 2) {
         print_usage(stderr);
         return TARN_EXIT_USAGE;
@@ -52,7 +64,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+            return run(&commands[i], argc, argv);
     fprintf(stderr, "tarn: no command '%s'\n", argv[1]);
     print_usage(stderr);
     return TARN_EXIT_USAGE;

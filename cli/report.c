@@ -2,6 +2,7 @@
 #include "cli/report.h"
 
 #include <getopt.h>
+#include <string.h>
 
 #include "cli/client.h"
 #include "cli/usage.h"
@@ -28,10 +29,10 @@ int tarn_report_ask(int argc, char **argv, const struct tarn_report_query *query
         else if (c == 'j')
             *json = 1;
         else
-            return tarn_cli_usage(query->usage, "wrong option");
+            return tarn_cli_wrong_option(query->usage);
     }
     if (optind < argc)
-        return tarn_cli_usage(query->usage, "'%s' is too much", argv[optind]);
+        return tarn_cli_usage(query->usage, "'%s': no argument is taken", argv[optind]);
     struct tarn_err err = { 0 };
     tarn_autofree char *root = NULL;
     if (tarn_root_path(named, &root, &err) < 0)
@@ -42,4 +43,11 @@ int tarn_report_ask(int argc, char **argv, const struct tarn_report_query *query
     tarn_autoclose int descriptor = -1;
     const int ret = tarn_client_ask(&client, &fd, report, &descriptor, &err);
     return ret < 0 && ret != -ENOENT ? tarn_cli_fail(&err) : -1;
+}
+
+void tarn_report_print(const json_t *mount, const char *key)
+{
+    const char *text = tarn_json_string(mount, key);
+    if (text)
+        tarn_cli_print_name(text, strlen(text));
 }

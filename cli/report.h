@@ -14,4 +14,7 @@ struct tarn_report_query {
 int tarn_report_ask(int argc, char **argv, const struct tarn_report_query *query, json_t **report,
                     int *json);
 
+// Prints a text of a mount's, as tarn_cli_print_name() does; nothing where there is none.
+void tarn_report_print(const json_t *mount, const char *key);
+
 #endif

@@ -26,6 +26,18 @@ int tarn_cli_usage(const char *usage, const char *wrong, ...)
     return TARN_EXIT_USAGE;
 }
 
+int tarn_cli_wrong_option(const char *usage)
+{
+    fputs(usage, stderr);
+    return TARN_EXIT_USAGE;
+}
+
+int tarn_cli_no_memory(void)
+{
+    fputs("tarn: out of memory\n", stderr);
+    return TARN_EXIT_FAILED;
+}
+
 int tarn_cli_print_json(json_t *json)
 {
     tarn_autofree char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;

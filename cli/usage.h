@@ -15,6 +15,12 @@ int tarn_cli_fail(const struct tarn_err *err);
 // to stderr or, for help, to stdout. Returns TARN_EXIT_USAGE or TARN_EXIT_OK.
 int tarn_cli_usage(const char *usage, const char *wrong, ...) tarn_printf(2, 3);
 
+// The same after getopt_long() has told what is wrong.
+int tarn_cli_wrong_option(const char *usage);
+
+// For a failed allocation where there is no struct tarn_err. Returns TARN_EXIT_FAILED.
+int tarn_cli_no_memory(void);
+
 // Prints the document, which it takes over, with sorted keys and a newline; for people indented.
 // Returns the exit status: NULL (out of memory) and write errors fail.
 int tarn_cli_print_json(json_t *json);

@@ -14,7 +14,8 @@ _tarn() {
     convert) options="--layer --platform --all-platforms --replace --referrer --dict --level --threads
         --no-reuse --no-layer-tags --quiet --json --help $registry" ;;
     mount) options="--root --idle --ino32 --no-ino32 --allow-other --platform --help $registry" ;;
-    umount | ps | stats) options="--root --json --help" ;;
+    umount) options="--lazy --root --help" ;;
+    ps | stats) options="--root --json --help" ;;
     check) options="--quick --platform --json --help $registry" ;;
     ls) options="-l -R --platform --json --help $registry" ;;
     *) options="--platform --json --help $registry" ;;

@@ -148,6 +148,8 @@ static void keep_memory_small(void)
 int main(int argc, char **argv)
 {
     keep_memory_small();
+    if (tarn_open_standard_files() < 0)
+        return 1;
     struct arguments arguments = { .idle = IDLE_DEFAULT };
     const int done = parse_arguments(argc, argv, &arguments);
     if (done > 0)

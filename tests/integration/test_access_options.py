@@ -37,7 +37,7 @@ def words(command, image, *options):
     (["--timeout", "0"], "--timeout 0: give a number of seconds from 1 to 86400"),
     (["--timeout", "1s"], "--timeout 1s: give a number"),
     (["--ca", "/no/such.pem"], "--ca /no/such.pem: No such file"),
-    (["--no-such-option"], "wrong option"),
+    (["--no-such-option"], "unrecognized option '--no-such-option'"),
 ))
 def test_wrong_options(tarn, command, options, message):
     done = tarn.run(*words(command, "localhost:1/a:b", *options))

@@ -261,7 +261,7 @@ def test_the_base_shows_mounts(specials, tarn, tmp_path):
     (["{source}", "{mnt}"], "not a Tarn image; `tarn convert` makes one"),
     (["dir:/usr", "{mnt}"], "no converted image; `tarn convert`"),
     (["oci:{layout}:latest"], "an image and a directory are needed"),
-    (["--wrong", "oci:{layout}:latest", "{mnt}"], "wrong option"),
+    (["--wrong", "oci:{layout}:latest", "{mnt}"], "^tarn mount: unrecognized option '--wrong'"),
     (["--platform", "nonsense", "oci:{layout}:latest", "{mnt}"], "nonsense"),
 ])
 def test_what_cannot_be_mounted(specials, tarn, place, tmp_path, arguments, message):
