@@ -21,11 +21,7 @@ int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset) tarn_mus
 int tarn_write_full(int fd, const void *data, size_t length) tarn_must_check;
 int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset) tarn_must_check;
 
-// Whether an error says that there is no room (or no quota) left.
-static inline bool tarn_disk_full(int status)
-{
-    return status == -ENOSPC || status == -EDQUOT;
-}
+
 
 // Appends the whole regular file to buf (-EINVAL for another kind); -EFBIG above limit bytes. dirfd may
 // be AT_FDCWD. Does not wait for a writer.

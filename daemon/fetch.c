@@ -206,7 +206,7 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
     row->last = NULL;
     row->state = TARN_ROW_IDLE;
     row->range = NULL;
-    row->no_copy = false;
+    row->no_store = false;
     row->demanded = false;
     row->tries = 0;
     tarn_run_drop_stored(run, index);
@@ -351,10 +351,11 @@ void tarn_run_start(struct tarn_fetch_run *run, uint32_t index, bool demanded)
     const uint32_t file_row = run->file_row + index;
     struct tarn_fetch_row *row = &run->items[index];
     row->demanded |= demanded;
-    if (tarn_data_file_written(run->file, file_row) && tarn_run_check_local(run, index) == 0)
+    if (!row->no_store && tarn_data_file_written(run->file, file_row) &&
+        tarn_run_check_local(run, index) == 0)
         return;
     struct tarn_chunk_place place;
-    if (!row->no_copy &&
+    if (!row->no_store &&
         tarn_store_find(run->fetch->options.store, tarn_rows_digest_at(&run->file->rows, file_row),
                         tarn_run_length(run, index), run->file, &place) &&
         tarn_run_copy_local(run, index, &place) == 0)

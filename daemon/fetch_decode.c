@@ -55,7 +55,7 @@ static void recheck_prefix(struct tarn_fetch_run *run, uint32_t index)
     void *scratch = prefix ? malloc(TARN_CHUNK_MAX) : NULL;
     for (uint32_t i = 0; scratch && i < index; i++)
         if (prefix >> i & 1 && tarn_data_file_verified(run->file, run->file_row + i) &&
-            tarn_data_file_check(run->file, run->file_row + i, scratch) < 0) {
+            tarn_data_file_check(run->file, run->file_row + i, scratch) == -EIO) {
             tarn_count(&run->image->counters.dropped_chunks, 1);
             tarn_count(&run->fetch->options.total->dropped_chunks, 1);
         }

@@ -46,7 +46,7 @@ struct tarn_fetch_row {
     bool listed;                    // in fetch->queued
     bool demanded;                  // a reader waits for it, directly or not
     bool reserved;                  // its stored bytes are counted in fetch->memory
-    bool no_copy;                   // a copy could not be written: decode it in memory
+    bool no_store;                  // the store cannot give it: decode it
     uint8_t *stored;                // owned; FETCHING to DECODING
     struct tarn_fetch_range *range; // FETCHING: which read brings it
     struct tarn_fetch_waiter *first;

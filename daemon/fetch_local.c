@@ -4,6 +4,13 @@
 
 #include <stddef.h>
 
+enum local_result {
+    LOCAL_RIGHT,
+    LOCAL_NOT_WRITTEN, // a copy that is right, but could not be written
+    LOCAL_WRONG,
+    LOCAL_UNSEEN, // the source could not be opened
+};
+
 struct local_job {
     struct tarn_job job;
     struct tarn_post post;
@@ -11,7 +18,7 @@ struct local_job {
     uint32_t index;
     struct tarn_chunk_place place;
     bool copy;
-    enum tarn_row_result result;
+    enum local_result result;
     uint8_t bytes[TARN_CHUNK_MAX];
 };
 
@@ -22,13 +29,14 @@ static void work(struct tarn_job *job)
 {
     struct local_job *local = (struct local_job *)((char *)job - offsetof(struct local_job, job));
     struct tarn_fetch_run *run = local->run;
-    local->result = TARN_RESULT_WRONG;
-    if (tarn_data_file_check(local->place.file, local->place.row, local->bytes) == 0) {
-        local->result = TARN_RESULT_STORED;
-        if (local->copy &&
-            tarn_data_file_put(run->file, run->file_row + local->index, local->bytes) < 0)
-            local->result = TARN_RESULT_MEMORY;
-    }
+    const int ret = tarn_data_file_check(local->place.file, local->place.row, local->bytes);
+    if (ret < 0)
+        local->result = ret == -EIO ? LOCAL_WRONG : LOCAL_UNSEEN;
+    else if (local->copy &&
+             tarn_data_file_put(run->file, run->file_row + local->index, local->bytes) < 0)
+        local->result = LOCAL_NOT_WRITTEN;
+    else
+        local->result = LOCAL_RIGHT;
     local->post.run = local_done;
     tarn_loop_queue_post(run->fetch->options.queue, &local->post);
 }
@@ -37,7 +45,9 @@ static void count(const struct local_job *local)
 {
     struct tarn_counters *image = &local->run->image->counters;
     struct tarn_counters *total = local->run->fetch->options.total;
-    const bool wrong = local->result == TARN_RESULT_WRONG;
+    const bool wrong = local->result == LOCAL_WRONG;
+    if (local->result == LOCAL_UNSEEN)
+        return;
     tarn_count(wrong         ? &image->dropped_chunks
                : local->copy ? &image->copied_chunks
                              : &image->checked_chunks,
@@ -62,15 +72,15 @@ static void local_done(struct tarn_post *post)
     count(local);
     const struct tarn_location location =
         tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + local->index);
-    if (local->result == TARN_RESULT_STORED) {
+    if (local->result == LOCAL_RIGHT) {
         tarn_run_finish(run, local->index, 0, NULL);
-    } else if (local->result == TARN_RESULT_MEMORY && location.kind == TARN_LOCATION_REFERENCE) {
+    } else if (local->result == LOCAL_NOT_WRITTEN && location.kind == TARN_LOCATION_REFERENCE) {
         const struct tarn_chunk_bytes bytes = { run->addresses[local->index],
                                                 tarn_run_length(run, local->index), local->bytes };
         tarn_run_finish(run, local->index, 0, &bytes);
     } else {
         // In a run the others may need it as prefix: it is decoded with them then.
-        row->no_copy = local->result == TARN_RESULT_MEMORY;
+        row->no_store = local->result != LOCAL_WRONG;
         row->state = TARN_ROW_IDLE;
         tarn_run_start(run, local->index, row->demanded);
     }

@@ -37,7 +37,10 @@ static bool piece_local(const struct tarn_read_source *source, const struct tarn
             continue;
         if (!tarn_data_file_written(piece->file, file_row))
             return false;
-        const bool right = tarn_data_file_check(piece->file, file_row, scratch) == 0;
+        const int ret = tarn_data_file_check(piece->file, file_row, scratch);
+        if (ret < 0 && ret != -EIO)
+            return false;
+        const bool right = ret == 0;
         struct tarn_counters *image = &source->slot->image->counters;
         struct tarn_counters *total = server->options.total;
         tarn_count(right ? &image->checked_chunks : &image->dropped_chunks, 1);
@@ -87,6 +90,10 @@ void tarn_read_serve(fuse_req_t req, const struct tarn_read_source *source, size
     uint8_t *out = ret > 0 ? tarn_server_buffers(server)->data : NULL;
     if (ret > 0)
         ret = tarn_read_source_fill(source, start, end, out);
+    if (ret == -EIO) { // it was not there after all
+        tarn_read_wait(req, source, (size_t)(end - start), start);
+        return;
+    }
     if (ret == 0) {
         tarn_read_count(server, source->slot, (size_t)(end - start));
         fuse_reply_buf(req, (const char *)out, (size_t)(end - start));

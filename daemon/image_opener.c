@@ -4,7 +4,6 @@
 #include <inttypes.h>
 
 #include "base/log.h"
-#include "format/bootstrap_layer.h"
 #include "registry/image_resolve.h"
 
 struct tarn_opener {
@@ -212,14 +211,11 @@ static void store_and_open(uv_work_t *work)
 {
     struct opening *opening = work->data;
     struct tarn_store *store = opening->opener->options.store;
-    const struct tarn_digest *digest = &opening->manifest.bootstrap_digest;
-    tarn_cleanup(tarn_buf_release) struct tarn_buf bootstrap = { 0 };
     opening->missing = false;
-    int ret = tarn_bootstrap_layer_read(opening->buf.data, opening->buf.length, digest, &bootstrap,
-                                        &opening->err);
     struct tarn_store_bytes bytes;
-    if (ret == 0)
-        ret = tarn_store_save_bootstrap(store, digest, &bootstrap, &bytes, &opening->err);
+    int ret = tarn_store_unpack_bootstrap(store, &opening->buf, &opening->manifest.bootstrap_digest,
+                                          &bytes, &opening->err);
+    tarn_buf_release(&opening->buf);
     if (ret == 0)
         ret = open_image(opening, bytes);
     opening->status = ret;

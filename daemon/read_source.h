@@ -25,7 +25,8 @@ struct tarn_read_piece {
 int tarn_read_source_map(const struct tarn_read_source *source, uint64_t offset, uint64_t end,
                          struct tarn_read_piece *piece) tarn_must_check;
 
-// Reads [from, to) from data files whose chunks are verified. 0 or -errno. Waits for the disk.
+// Reads [from, to) from data files whose chunks are verified. -EUCLEAN, or what tarn_data_file_read()
+// gives. Waits for the disk.
 int tarn_read_source_fill(const struct tarn_read_source *source, uint64_t from, uint64_t to,
                           uint8_t *out) tarn_must_check;
 

@@ -37,6 +37,7 @@ struct tarn_pending_read {
     _Atomic bool interrupted;
     bool blob;
     bool started;
+    bool reread; // what was local could not be read, once
     bool listed;
     bool again; // comes right after one that failed
 };
@@ -136,6 +137,26 @@ static void fail_read(struct tarn_pending_read *read, int status)
     free_read(read);
 }
 
+static void reread(struct tarn_post *post)
+{
+    advance((struct tarn_pending_read *)((char *)post - offsetof(struct tarn_pending_read, post)));
+}
+
+// On the pool. What was local may have been lost meanwhile, and can be made again.
+static void not_answered(struct tarn_pending_read *read, int status)
+{
+    struct tarn_connection *connection = connection_of(read);
+    if (status == -EIO && !read->reread) {
+        read->reread = true;
+        read->post.run = reread;
+        tarn_loop_queue_post(connection->server->options.queue, &read->post);
+        return;
+    }
+    fuse_req_interrupt_func(read->req, NULL, NULL);
+    tarn_read_reply_error(read->req, connection->server, read->slot, status);
+    end_read(read, connection);
+}
+
 // On the pool.
 static void answer(struct tarn_job *job)
 {
@@ -149,16 +170,17 @@ static void answer(struct tarn_job *job)
     if (ret == 0)
         ret = tarn_read_source_fill(&source, read->offset + read->assembled,
                                     read->offset + read->size, out + read->assembled);
-    fuse_req_interrupt_func(read->req, NULL, NULL);
     if (ret == 0) {
+        fuse_req_interrupt_func(read->req, NULL, NULL);
         tarn_read_count(connection->server, read->slot, read->size);
         fuse_reply_buf(read->req, (const char *)out, read->size);
-    } else {
-        tarn_read_reply_error(read->req, connection->server, read->slot, ret);
     }
     if (!read->assembly)
         free(out);
-    end_read(read, connection);
+    if (ret == 0)
+        end_read(read, connection);
+    else
+        not_answered(read, ret);
 }
 
 // --- waiting for chunks ----------------------------------------------------------------------------------

@@ -1,24 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daemon/store.h"
+#include "daemon/store_internal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/log.h"
-
-struct tarn_store {
-    int blobs;
-    int bootstraps;
-    pthread_mutex_t lock; // guards the rest
-    struct tarn_data_file **files;
-    uint32_t count;
-    uint32_t capacity;
-    struct tarn_chunk_index *index;
-};
 
 // A digest in hex, "-" and half of the table's digest in hex.
 enum { NAME_SIZE = TARN_DIGEST_HEX + 1 + 32 + 1 };
@@ -35,8 +22,8 @@ static int open_directory(const char *root, const char *name, int *fd, struct ta
     return *fd < 0 ? tarn_fail_errno(err, -errno, "cannot open %s", path) : 0;
 }
 
-// With the lock held, or before other threads know the store.
-static int add_file(struct tarn_store *store, struct tarn_data_file *file)
+// With the lock held.
+static int add_file_locked(struct tarn_store *store, struct tarn_data_file *file)
 {
     if (store->count == store->capacity) {
         const uint32_t capacity = store->capacity ? store->capacity * 2 : 64;
@@ -52,6 +39,23 @@ static int add_file(struct tarn_store *store, struct tarn_data_file *file)
     if (tarn_chunk_index_add(store->index, file) < 0)
         tarn_log(TARN_LOG_WARNING, "store: out of memory for the index of blobs/%s", file->name);
     return 0;
+}
+
+static int add_file(struct tarn_store *store, struct tarn_data_file *file)
+{
+    pthread_mutex_lock(&store->lock);
+    const int ret = add_file_locked(store, file);
+    pthread_mutex_unlock(&store->lock);
+    return ret;
+}
+
+// A digest in hex, or that and "-" and half of the table's.
+static bool is_our_name(const char *name)
+{
+    const size_t hex = strspn(name, "0123456789abcdef");
+    if (hex == TARN_DIGEST_HEX && name[hex] == '\0')
+        return true;
+    return hex == TARN_DIGEST_HEX && name[hex] == '-' && strlen(name) + 1 == NAME_SIZE;
 }
 
 static void scan_entry(struct tarn_store *store, const char *name)
@@ -82,7 +86,7 @@ static int scan(struct tarn_store *store, struct tarn_err *err)
     }
     const struct dirent *entry;
     while ((entry = readdir(directory)))
-        if (entry->d_name[0] != '.')
+        if (is_our_name(entry->d_name))
             scan_entry(store, entry->d_name);
     closedir(directory);
     return 0;
@@ -95,6 +99,7 @@ int tarn_store_open(const char *root, struct tarn_store **store, struct tarn_err
         return tarn_fail(err, -ENOMEM, "out of memory opening the store");
     opened->blobs = -1;
     opened->bootstraps = -1;
+    pthread_mutex_init(&opened->attaching, NULL);
     pthread_mutex_init(&opened->lock, NULL);
     opened->index = tarn_chunk_index_new();
     int ret = opened->index ? 0 : tarn_fail(err, -ENOMEM, "out of memory opening the store");
@@ -104,6 +109,8 @@ int tarn_store_open(const char *root, struct tarn_store **store, struct tarn_err
         ret = open_directory(root, "bootstraps", &opened->bootstraps, err);
     if (ret == 0)
         ret = scan(opened, err);
+    if (ret == 0)
+        tarn_store_sweep_bootstraps(opened);
     if (ret < 0) {
         tarn_store_free(opened);
         return ret;
@@ -125,28 +132,30 @@ void tarn_store_free(struct tarn_store *store)
     if (store->bootstraps >= 0)
         close(store->bootstraps);
     pthread_mutex_destroy(&store->lock);
+    pthread_mutex_destroy(&store->attaching);
     free(store);
 }
 
-// With the lock held.
-static struct tarn_data_file *find_name(const struct tarn_store *store, const char *name)
+static struct tarn_data_file *find_name(struct tarn_store *store, const char *name)
 {
-    for (uint32_t i = 0; i < store->count; i++)
+    struct tarn_data_file *found = NULL;
+    pthread_mutex_lock(&store->lock);
+    for (uint32_t i = 0; i < store->count && !found; i++)
         if (strcmp(store->files[i]->name, name) == 0)
-            return store->files[i];
-    return NULL;
+            found = store->files[i];
+    pthread_mutex_unlock(&store->lock);
+    return found;
 }
 
 // A table that describes all of the blob takes its plain name if that is free or the same; any other
 // has the table's digest in its name.
-static int choose_name(const struct tarn_store *store, const struct tarn_rows *rows,
-                       char name[NAME_SIZE])
+static int choose_name(struct tarn_store *store, const struct tarn_rows *rows, char name[NAME_SIZE])
 {
     tarn_digest_format_hex(&rows->blob, name);
     const struct tarn_data_file *plain = find_name(store, name);
     const bool whole =
         rows->count > 0 && tarn_rows_address(rows, rows->count - 1) == rows->data_length;
-    if (plain ? tarn_data_file_same(plain, rows) : whole)
+    if (plain ? tarn_rows_same(&plain->rows, rows) : whole)
         return 0;
     struct tarn_digest digest;
     const int ret = tarn_rows_digest(rows, &digest);
@@ -158,6 +167,7 @@ static int choose_name(const struct tarn_store *store, const struct tarn_rows *r
     return 0;
 }
 
+// With the other lock held.
 static int attach(struct tarn_store *store, const struct tarn_rows *rows,
                   struct tarn_data_file **file, struct tarn_err *err)
 {
@@ -166,7 +176,7 @@ static int attach(struct tarn_store *store, const struct tarn_rows *rows,
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory opening the store");
     *file = find_name(store, name);
-    if (*file && tarn_data_file_same(*file, rows))
+    if (*file && tarn_rows_same(&(*file)->rows, rows))
         return 0;
     if (*file)
         return tarn_fail(err, -EUCLEAN,
@@ -187,11 +197,11 @@ static int attach(struct tarn_store *store, const struct tarn_rows *rows,
 int tarn_store_attach(struct tarn_store *store, const struct tarn_rows *rows,
                       struct tarn_data_file **file, struct tarn_err *err)
 {
-    pthread_mutex_lock(&store->lock);
+    pthread_mutex_lock(&store->attaching);
     const int ret = attach(store, rows, file, err);
+    pthread_mutex_unlock(&store->attaching);
     if (ret == 0)
         atomic_fetch_add(&(*file)->users, 1);
-    pthread_mutex_unlock(&store->lock);
     return ret;
 }
 
@@ -210,77 +220,4 @@ bool tarn_store_find(struct tarn_store *store, const struct tarn_digest *digest,
     const bool found = tarn_chunk_index_find(store->index, digest, length, except, place);
     pthread_mutex_unlock(&store->lock);
     return found;
-}
-
-// The bytes are copied by the mapping's being private only where they are written to, so a later
-// change of the file would show. The directory is 0700: whoever can change it can change the daemon.
-int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
-                              struct tarn_store_bytes *bytes, struct tarn_err *err)
-{
-    char hex[TARN_DIGEST_HEX + 1];
-    tarn_digest_format_hex(digest, hex);
-    tarn_autoclose int fd = openat(store->bootstraps, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return tarn_fail_errno(err, -errno, "store: cannot open bootstraps/%s", hex);
-    void *map =
-        st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (map != MAP_FAILED) {
-        struct tarn_digest found;
-        tarn_sha256(map, (size_t)st.st_size, &found);
-        if (tarn_digest_equal(&found, digest)) {
-            bytes->data = map;
-            bytes->length = (size_t)st.st_size;
-            return 0;
-        }
-        munmap(map, (size_t)st.st_size);
-    }
-    tarn_log(TARN_LOG_WARNING,
-             "store: bootstraps/%s has other bytes than its name says; "
-             "removing it",
-             hex);
-    unlinkat(store->bootstraps, hex, 0);
-    return tarn_fail(err, -ENOENT, "store: bootstraps/%s was damaged", hex);
-}
-
-static int keep_in_memory(const struct tarn_buf *bootstrap, struct tarn_store_bytes *bytes,
-                          struct tarn_err *err)
-{
-    void *map =
-        mmap(NULL, bootstrap->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
-        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
-    bytes->data = memcpy(map, bootstrap->data, bootstrap->length);
-    bytes->length = bootstrap->length;
-    return 0;
-}
-
-int tarn_store_save_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
-                              const struct tarn_buf *bootstrap, struct tarn_store_bytes *bytes,
-                              struct tarn_err *err)
-{
-    char hex[TARN_DIGEST_HEX + 1];
-    struct tarn_err fault;
-    // The lock: temporary names are one a process. Not synced: it is hashed whenever it is loaded.
-    pthread_mutex_lock(&store->lock);
-    const int ret =
-        tarn_file_replace_unsynced(store->bootstraps, tarn_digest_format_hex(digest, hex),
-                                   bootstrap->data, bootstrap->length, &fault);
-    pthread_mutex_unlock(&store->lock);
-    if (ret == 0)
-        return tarn_store_load_bootstrap(store, digest, bytes, err);
-    if (tarn_disk_full(ret)) {
-        tarn_log(TARN_LOG_WARNING, "store: bootstraps: %s; mounting without storing", fault.text);
-        return keep_in_memory(bootstrap, bytes, err);
-    }
-    if (err)
-        *err = fault;
-    return tarn_wrap(err, ret, "store: bootstraps");
-}
-
-void tarn_store_unmap(struct tarn_store_bytes *bytes)
-{
-    if (bytes->data)
-        munmap((void *)(uintptr_t)bytes->data, bytes->length);
-    *bytes = (struct tarn_store_bytes){ 0 };
 }

@@ -4,8 +4,8 @@
 #ifndef TARN_DAEMON_STORE_H
 #define TARN_DAEMON_STORE_H
 
-#include "base/buf.h"
 #include "daemon/chunk_index.h"
+#include "format/bootstrap_layer.h"
 
 struct tarn_store;
 
@@ -27,19 +27,21 @@ struct tarn_data_file *tarn_store_file(struct tarn_store *store, uint32_t number
 bool tarn_store_find(struct tarn_store *store, const struct tarn_digest *digest, size_t length,
                      const struct tarn_data_file *except, struct tarn_chunk_place *place);
 
-// A bootstrap in memory, mapped privately, from the store if it is there. Released by tarn_store_unmap().
+// A bootstrap, mapped from the store. Released by tarn_store_unmap().
 struct tarn_store_bytes {
     const uint8_t *data;
     size_t length;
+    void *map; // private
+    size_t map_length;
 };
 // -ENOENT if it is not there, or is there with a wrong digest (it is removed then). Blocks.
 int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
                               struct tarn_store_bytes *bytes, struct tarn_err *err) tarn_must_check;
-// Saves and loads it. The caller has checked that the bytes have this digest. On a full disk they are in
-// memory only. Blocks.
-int tarn_store_save_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
-                              const struct tarn_buf *bootstrap, struct tarn_store_bytes *bytes,
-                              struct tarn_err *err) tarn_must_check;
+// Unpacks a bootstrap layer, saves what it holds and maps that. If it cannot be saved it is in memory
+// only. Errors are those of tarn_bootstrap_layer_read(). Blocks.
+int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf *layer,
+                                const struct tarn_digest *digest, struct tarn_store_bytes *bytes,
+                                struct tarn_err *err) tarn_must_check;
 void tarn_store_unmap(struct tarn_store_bytes *bytes);
 
 #endif

@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "format/limits.h"
 
-enum { TAR_BLOCK = 512, TAR_END = 2 * TAR_BLOCK };
+enum { TAR_BLOCK = TARN_BOOTSTRAP_LAYER_HEADER, TAR_END = 2 * TAR_BLOCK };
 
 // The ustar header of tarn/bootstrap. The length is within the format's limit, so that it fits.
 static void tar_header(uint64_t length, uint8_t header[TAR_BLOCK])
@@ -111,9 +111,8 @@ int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct t
     return 0;
 }
 
-// Decompresses the one frame into tar.
-static int decompress(const uint8_t *layer, size_t length, struct tarn_buf *tar,
-                      struct tarn_err *err)
+int tarn_bootstrap_layer_size(const uint8_t *layer, size_t length, size_t *size,
+                              struct tarn_err *err)
 {
     const unsigned long long total = ZSTD_getFrameContentSize(layer, length);
     if (total == ZSTD_CONTENTSIZE_UNKNOWN || total == ZSTD_CONTENTSIZE_ERROR ||
@@ -124,13 +123,7 @@ static int decompress(const uint8_t *layer, size_t length, struct tarn_buf *tar,
     if (is_bomb(total, length))
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: %llu bytes in %zu, more than %d to one",
                          total, length, TARN_BOOTSTRAP_LAYER_RATIO);
-    if (tarn_buf_reserve(tar, total) < 0)
-        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap of %llu bytes", total);
-    const size_t n = ZSTD_decompress(tar->data, total, layer, length);
-    if (ZSTD_isError(n) || n != total)
-        return tarn_fail(err, -EUCLEAN, "bootstrap layer: damaged: %s",
-                         ZSTD_isError(n) ? ZSTD_getErrorName(n) : "wrong length");
-    tar->length = total;
+    *size = total;
     return 0;
 }
 
@@ -143,36 +136,54 @@ static uint64_t octal(const uint8_t *digits, int count)
 }
 
 // Whether these are the bytes that hold a bootstrap of this size.
-static bool is_archive(const struct tarn_buf *tar, uint64_t size)
+static bool is_archive(const struct tarn_bootstrap_room *room, uint64_t size)
 {
-    if (tar_length(size) != tar->length)
+    if (tar_length(size) != room->length)
         return false;
     uint8_t header[TAR_BLOCK];
     tar_header(size, header);
-    return memcmp(header, tar->data, TAR_BLOCK) == 0 &&
-           tarn_all_zero(tar->data + TAR_BLOCK + size, tar->length - TAR_BLOCK - size);
+    return memcmp(header, room->tar, TAR_BLOCK) == 0 &&
+           tarn_all_zero(room->tar + TAR_BLOCK + size, room->length - TAR_BLOCK - size);
+}
+
+int tarn_bootstrap_layer_unpack(const uint8_t *layer, size_t length, const struct tarn_digest *want,
+                                struct tarn_bootstrap_room *room, struct tarn_err *err)
+{
+    const size_t n = ZSTD_decompress(room->tar, room->length, layer, length);
+    if (ZSTD_isError(n) || n != room->length)
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: damaged: %s",
+                         ZSTD_isError(n) ? ZSTD_getErrorName(n) : "wrong length");
+    const uint64_t size = octal(room->tar + 124, 11);
+    if (!is_archive(room, size))
+        return tarn_fail(err, -EUCLEAN, "bootstrap layer: not an archive of tarn/bootstrap alone");
+    struct tarn_digest digest;
+    tarn_sha256(room->tar + TAR_BLOCK, size, &digest);
+    if (!tarn_digest_equal(&digest, want)) {
+        char text[TARN_DIGEST_TEXT];
+        return tarn_fail(err, -EIO, "the bootstrap's digest is %s, not what the manifest says",
+                         tarn_digest_format(&digest, text));
+    }
+    room->size = size;
+    return 0;
 }
 
 int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length, const struct tarn_digest *want,
                               struct tarn_buf *out, struct tarn_err *err)
 {
     tarn_autobuf struct tarn_buf tar = { 0 };
-    const int ret = decompress(layer, length, &tar, err);
+    size_t total;
+    int ret = tarn_bootstrap_layer_size(layer, length, &total, err);
     if (ret < 0)
         return ret;
-    const uint64_t size = octal(tar.data + 124, 11);
-    if (!is_archive(&tar, size))
-        return tarn_fail(err, -EUCLEAN, "bootstrap layer: not an archive of tarn/bootstrap alone");
-    struct tarn_digest digest;
-    tarn_sha256(tar.data + TAR_BLOCK, size, &digest);
-    if (!tarn_digest_equal(&digest, want)) {
-        char text[TARN_DIGEST_TEXT];
-        return tarn_fail(err, -EIO, "the bootstrap's digest is %s, not what the manifest says",
-                         tarn_digest_format(&digest, text));
-    }
+    if (tarn_buf_reserve(&tar, total) < 0)
+        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap of %zu bytes", total);
+    struct tarn_bootstrap_room room = { tar.data, total, 0 };
+    ret = tarn_bootstrap_layer_unpack(layer, length, want, &room, err);
+    if (ret < 0)
+        return ret;
     // The buffer changes hands; only the header is moved away.
-    memmove(tar.data, tar.data + TAR_BLOCK, size);
-    *out = (struct tarn_buf){ tar.data, size, tar.capacity };
+    memmove(tar.data, tar.data + TAR_BLOCK, room.size);
+    *out = (struct tarn_buf){ tar.data, room.size, tar.capacity };
     tar = (struct tarn_buf){ 0 };
     return 0;
 }

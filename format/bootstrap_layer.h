@@ -9,6 +9,7 @@
 
 enum {
     TARN_BOOTSTRAP_LAYER_LEVEL = 12,
+    TARN_BOOTSTRAP_LAYER_HEADER = 512, // bytes of the archive before the bootstrap
     // Archives up to the first, and up to so many times the layer's bytes more: beyond that it is a bomb.
     // Real ones have up to 20 times (100,000 empty files with numbers for names: 17).
     TARN_BOOTSTRAP_LAYER_PLAIN = 128 << 20,
@@ -24,5 +25,19 @@ int tarn_bootstrap_layer_write(const uint8_t *bootstrap, size_t length, struct t
 // any other form than the one above and beyond TARN_BOOTSTRAP_LIMIT; -ENOMEM.
 int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length, const struct tarn_digest *want,
                               struct tarn_buf *out, struct tarn_err *err) tarn_must_check;
+
+// The same into memory of the caller's (a mapped file). First how large the archive is: -EUCLEAN as
+// above. Then room for just that; the bootstrap stands TARN_BOOTSTRAP_LAYER_HEADER bytes behind its start.
+// After an error the room holds anything.
+struct tarn_bootstrap_room {
+    uint8_t *tar;
+    size_t length;
+    size_t size; // set: of the bootstrap
+};
+int tarn_bootstrap_layer_size(const uint8_t *layer, size_t length, size_t *size,
+                              struct tarn_err *err) tarn_must_check;
+int tarn_bootstrap_layer_unpack(const uint8_t *layer, size_t length, const struct tarn_digest *want,
+                                struct tarn_bootstrap_room *room,
+                                struct tarn_err *err) tarn_must_check;
 
 #endif

@@ -150,23 +150,6 @@ def test_daemon_that_cannot_start(tarn, five, place):
                env={"TARN_TARND": "/none"})
 
 
-def test_another_program_cannot_confuse_it(five, tarn, place):
-    """Garbage on the control socket."""
-    tarn("mount", five[0].converted, place)
-    import socket
-    for data in (b"\xff\xff\xff\xff", b"\x05\0\0\0hello", b"\x02\0\0\0{}", b"\x02\0\0\0[]",
-                 b"\x0d\0\0\0" + b'{"op":"fuse"}', b"\x0f\0\0\0" + b'{"op":"umount"}'):
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(60)
-            client.connect(f"/proc/self/cwd/{os.path.relpath(tarn.root)}/run/control.sock")
-            client.sendall(data)
-            client.shutdown(socket.SHUT_WR)
-            while client.recv(1000):
-                pass
-    check_files(place, 0)
-    tarn("umount", place)
-
-
 # --- many -----------------------------------------------------------------------------------------------
 
 @pytest.mark.threads

@@ -6,16 +6,19 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 from pathlib import Path
 
 import daemon_help as help_
 import environment
+import mounts
 import pytest
 from corner_cases import noise
-from daemon_help import read, slots, small_image
+from daemon_help import read, slots, small_image, stats
 from environment import wait_until
 
 FILES, SIZE = 6, 50000
@@ -43,11 +46,24 @@ def check_files(where, seed, count=FILES):
 def connect(tarn):
     """A client of the control socket."""
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(20)
+    client.settimeout(60)
     directory = os.open(tarn.root / "run", os.O_RDONLY)
     client.connect(f"/proc/self/fd/{directory}/control.sock")
     os.close(directory)
     return client
+
+
+def test_garbage(two, tarn, place):
+    tarn("mount", two[0].converted, place)
+    for data in (b"\xff\xff\xff\xff", b"\x05\0\0\0hello", b"\x02\0\0\0{}", b"\x02\0\0\0[]",
+                 b"\x0d\0\0\0" + b'{"op":"fuse"}', b"\x0f\0\0\0" + b'{"op":"umount"}'):
+        with connect(tarn) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(1000):
+                pass
+    check_files(place, 0)
+    tarn("umount", place)
 
 
 def ask(client, descriptors=(), **message):
@@ -133,3 +149,67 @@ def test_mounter_that_dies(two, tarn, place, tmp_path):
     assert environment.mounts_below(tarn.root) == []
     tarn("mount", two[1].converted, place)
     check_files(place, 1)
+
+
+# --- its store --------------------------------------------------------------------------------
+
+@pytest.fixture
+def own(tarn, tmp_path):
+    return small_image(tarn, tmp_path / "own", seed=9, files=20)
+
+
+def test_data_that_is_cut(own, tarn, place):
+    """What was there is fetched again; nobody reads an error, or zeros."""
+    tarn("mount", own.converted, place)
+    check_files(place, 9, 20)
+    fetched = stats(tarn)["fetched_bytes"]
+    data, = (tarn.root / "blobs").glob("*/data")
+    os.truncate(data, 0)
+    help_.drop_caches()
+    check_files(place, 9, 20)
+    total = stats(tarn)
+    assert total["read_errors"] == 0 and total["fetched_bytes"] > fetched, total
+    tarn("umount", place)
+
+
+def test_store_that_is_removed(own, two, tarn, place, tmp_path):
+    """Images that are mounted go on, and others can be mounted."""
+    second = tmp_path / "second"
+    second.mkdir()
+    tarn("mount", own.converted, place)
+    check_files(place, 9, 2)
+    for name in ("blobs", "bootstraps"):
+        shutil.rmtree(tarn.root / name)
+    help_.drop_caches()
+    check_files(place, 9, 20)
+    tarn("mount", two[0].converted, second)
+    check_files(second, 0)
+    assert stats(tarn)["read_errors"] == 0
+    tarn("umount", place, second)
+
+
+def test_room_after_a_full_disk(own, tarn, place):
+    """What is read is kept again as soon as there is room."""
+    with mounts.Mounted("tmpfs", "tmpfs", tarn.root, "size=64k,mode=0700"):
+        with contextlib.suppress(OSError):
+            (tarn.root / "fill").write_bytes(bytes(1 << 20))
+        tarn("mount", own.converted, place)
+        check_files(place, 9, 20)
+        assert stats(tarn)["unstored_chunks"] > 0
+        (tarn.root / "fill").unlink()
+        subprocess.run(["mount", "-o", "remount,size=16m", str(tarn.root)], check=True)
+
+        def is_kept():
+            before = stats(tarn)["fetched_bytes"]
+            help_.drop_caches()
+            check_files(place, 9, 20)
+            return stats(tarn)["fetched_bytes"] == before
+
+        assert wait_until(is_kept, 60), stats(tarn)
+        tarn("umount", place)
+        help_.stop(tarn)
+        tarn("mount", own.converted, place)  # and by the next daemon
+        check_files(place, 9, 20)
+        assert stats(tarn)["fetched_bytes"] == 0
+        tarn("umount", place)
+        help_.stop(tarn)

@@ -272,35 +272,133 @@ static void test_damaged_tables(void **state)
     }
 }
 
+static void assert_bootstrap(const struct tarn_store_bytes *bytes, const char *text)
+{
+    assert_int_equal(bytes->length, strlen(text));
+    assert_memory_equal(bytes->data, text, strlen(text));
+}
+
 static void test_bootstraps(void **state)
 {
     struct tarn_store *store = open_store(*state);
     static const char text[] = "a bootstrap";
     struct tarn_digest digest;
-    tarn_sha256(text, sizeof text, &digest);
+    struct tarn_digest diff_id;
     struct tarn_store_bytes bytes = { 0 };
+    struct tarn_buf layer = { 0 };
+    tarn_sha256(text, strlen(text), &digest);
+    assert_int_equal(
+        tarn_bootstrap_layer_write((const uint8_t *)text, strlen(text), &layer, &diff_id, NULL), 0);
+    char hex[TARN_DIGEST_HEX + 1];
+    tarn_autofree char *path =
+        tarn_asprintf("%s/bootstraps/%s", (char *)*state, tarn_digest_format_hex(&digest, hex));
     assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
-    uint8_t right[sizeof text];
-    memcpy(right, text, sizeof text);
-    struct tarn_buf buf = { .data = right, .length = sizeof right };
     for (int i = 0; i < 2; i++) {
-        const int ret = i == 0 ? tarn_store_save_bootstrap(store, &digest, &buf, &bytes, NULL)
-                               : tarn_store_load_bootstrap(store, &digest, &bytes, NULL);
-        assert_int_equal(ret, 0);
-        assert_int_equal(bytes.length, sizeof text);
-        assert_memory_equal(bytes.data, text, sizeof text);
+        assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), 0);
+        assert_bootstrap(&bytes, text);
+        struct tarn_store_bytes again;
+        assert_int_equal(tarn_store_load_bootstrap(store, &digest, &again, NULL), 0);
+        assert_bootstrap(&again, text);
+        // Other bytes under its name are dropped.
+        assert_int_equal(truncate(path, i == 0 ? 0 : 5), 0);
+        assert_int_equal(tarn_store_load_bootstrap(store, &digest, &again, NULL), -ENOENT);
+        assert_int_equal(access(path, F_OK), -1);
+        tarn_store_unmap(&again);
         tarn_store_unmap(&bytes);
     }
-    // Other bytes under its name are dropped.
-    for (size_t length = 0; length < sizeof right; length += 5) {
-        buf.length = length;
-        assert_int_equal(tarn_store_save_bootstrap(store, &digest, &buf, &bytes, NULL), -ENOENT);
-        assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
-        char hex[TARN_DIGEST_HEX + 1];
-        tarn_autofree char *path =
-            tarn_asprintf("%s/bootstraps/%s", (char *)*state, tarn_digest_format_hex(&digest, hex));
-        assert_int_equal(access(path, F_OK), -1);
+    // A wrong one leaves nothing.
+    digest.bytes[0] ^= 1;
+    assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), -EIO);
+    tarn_autofree char *directory = tarn_asprintf("%s/bootstraps", (char *)*state);
+    assert_int_equal(rmdir(directory), 0);
+    // Without a directory it is in memory.
+    digest.bytes[0] ^= 1;
+    assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), 0);
+    assert_bootstrap(&bytes, text);
+    tarn_store_unmap(&bytes);
+    tarn_buf_release(&layer);
+    tarn_store_free(store);
+}
+
+// What killed writers left goes; what is not ours stays.
+static void test_litter(void **state)
+{
+    tarn_store_free(open_store(*state));
+    const struct {
+        const char *path;
+        bool stays;
+    } cases[] = {
+        { "bootstraps/0123.77.tmp", false },
+        { "blobs/lost+found", true },
+        { "blobs/0123456789012345678901234567890123456789012345678901234567890123", false },
+        { "blobs/0123456789012345678901234567890123456789012345678901234567890123-"
+          "01234567890123456789012345678901",
+          false },
+        { "blobs/0123456789012345678901234567890123456789012345678901234567890123-0", true },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tarn_autofree char *path = tarn_path_join(*state, cases[i].path);
+        const bool directory = strncmp(cases[i].path, "blobs", 5) == 0;
+        assert_int_equal(directory ? mkdir(path, 0700) : mknod(path, S_IFREG | 0600, 0), 0);
     }
+    tarn_store_free(open_store(*state));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tarn_autofree char *path = tarn_path_join(*state, cases[i].path);
+        if ((access(path, F_OK) == 0) != cases[i].stays)
+            fail_msg("%s: want it to %s", cases[i].path, cases[i].stays ? "stay" : "go");
+    }
+}
+
+// A file that is cut loses what was in it, not what is written to it afterwards; and no zeros are read.
+static void test_cut_data(void **state)
+{
+    struct blob blob;
+    make_blob(&blob, 1);
+    static uint8_t scratch[TARN_CHUNK_MAX];
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *file = attach(store, &blob.rows);
+    for (uint32_t i = 0; i < CHUNKS; i++)
+        assert_int_equal(tarn_data_file_put(file, i, blob.data + i * CHUNK), 0);
+    tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/data", (char *)*state, file->name);
+    assert_int_equal(truncate(path, CHUNK), 0);
+    assert_int_equal(tarn_data_file_put(file, 4, blob.data + 4 * CHUNK), 0);
+    const int want[CHUNKS] = { 0, -EIO, -EIO, -EIO, 0 };
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_int_equal(tarn_data_file_verified(file, i), i == 4);
+        assert_int_equal(tarn_data_file_check(file, i, scratch), want[i]);
+    }
+    assert_int_equal(truncate(path, CHUNK), 0);
+    assert_int_equal(tarn_data_file_read(file, 4 * CHUNK, scratch, 10), -EIO);
+    for (uint32_t i = 0; i < CHUNKS; i++)
+        assert_false(tarn_data_file_verified(file, i));
+    tarn_store_free(store);
+}
+
+// A directory that was removed, or could not be made, is made when a chunk comes, and used from then on.
+static void test_made_again(void **state)
+{
+    struct blob blob;
+    make_blob(&blob, 1);
+    tarn_autofree char *blobs = tarn_path_join(*state, "blobs");
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *file = attach(store, &blob.rows);
+    tarn_autofree char *path = tarn_path_join(blobs, file->name);
+    assert_int_equal(tarn_remove_tree(AT_FDCWD, path, NULL), 0);
+    assert_int_equal(tarn_data_file_put(file, 1, blob.data + CHUNK), 0);
+    tarn_store_free(store);
+    store = open_store(*state);
+    file = attach(store, &blob.rows);
+    assert_true(tarn_data_file_written(file, 1));
+    tarn_store_free(store);
+
+    // Without blobs/ nothing can be kept, and nothing is said to be.
+    store = open_store(*state);
+    struct blob other;
+    make_blob(&other, 2);
+    assert_int_equal(tarn_remove_tree(AT_FDCWD, blobs, NULL), 0);
+    file = attach(store, &other.rows);
+    assert_true(tarn_data_file_put(file, 0, other.data) < 0);
+    assert_false(tarn_data_file_verified(file, 0) || tarn_data_file_written(file, 0));
     tarn_store_free(store);
 }
 
@@ -313,6 +411,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_index_grows, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_damaged_tables, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_bootstraps, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_litter, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_cut_data, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_made_again, make_root, remove_root),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
