@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The data spaces. Contents and their padding fill one without gaps, so reading every content once,
-// in order, reads every chunk of the chain's blobs. Of foreign blobs all chunks that are known.
+// by address, reads every chunk of the chain's blobs. Of foreign blobs all chunks that are known.
 #include <inttypes.h>
 
 #include "converter/check_internal.h"
@@ -117,7 +117,18 @@ static int wrap_path(const struct data_check *data, int code, const struct tarn_
                      tarn_tar_quote(path.data, path.length, quoted));
 }
 
-static int check_tree(struct data_check *data, uint32_t layer, struct tarn_tree *tree)
+static int by_address(const void *a, const void *b)
+{
+    const struct tarn_node *const *x = a;
+    const struct tarn_node *const *y = b;
+    const uint64_t x_address = (*x)->inode->content->address;
+    const uint64_t y_address = (*y)->inode->content->address;
+    return x_address < y_address ? -1 : x_address > y_address;
+}
+
+// The first name of each content that lies in the layer's data space, by address.
+static int collect(const struct data_check *data, uint32_t layer, struct tarn_tree *tree,
+                   struct tarn_buf *nodes)
 {
     for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node))
         if (node->inode && S_ISREG(node->inode->mode))
@@ -129,11 +140,27 @@ static int check_tree(struct data_check *data, uint32_t layer, struct tarn_tree 
         // Contents without data have no holder: their digest was checked with the metadata.
         if (content->index++ > 0 || content->holder != layer || tarn_content_stored(content) == 0)
             continue;
-        const int ret = check_content(data, content);
-        if (ret < 0)
-            return wrap_path(data, ret, node);
+        if (tarn_buf_append(nodes, &node, sizeof node) < 0)
+            return tarn_fail(data->check->err, -ENOMEM, "out of memory");
     }
+    if (nodes->length > 0)
+        qsort(nodes->data, nodes->length / sizeof(struct tarn_node *), sizeof(struct tarn_node *),
+              by_address);
     return 0;
+}
+
+static int check_tree(struct data_check *data, uint32_t layer, struct tarn_tree *tree)
+{
+    tarn_autobuf struct tarn_buf nodes = { 0 };
+    int ret = collect(data, layer, tree, &nodes);
+    for (size_t at = 0; at < nodes.length && ret == 0; at += sizeof(struct tarn_node *)) {
+        const struct tarn_node *node;
+        memcpy(&node, nodes.data + at, sizeof node);
+        ret = check_content(data, node->inode->content);
+        if (ret < 0)
+            ret = wrap_path(data, ret, node);
+    }
+    return ret;
 }
 
 static int check_layer_data(struct data_check *data, uint32_t layer)

@@ -4,44 +4,112 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/bytes.h"
+#include "converter/placement.h"
 
-// 0 or -EFBIG.
-static int place_content(const struct tarn_tree *below, struct tarn_content *content,
-                         uint32_t chain_index, uint64_t *end)
+// A content without a place, and what decides on it.
+struct unplaced {
+    struct tarn_content *content;
+    const char *extension; // terminated; of a rare one
+    enum tarn_placement_rank rank;
+    uint32_t path; // rank of the first path in canonical order
+};
+
+struct placing {
+    const struct tarn_tree *lower;
+    uint32_t chain_index;
+    struct unplaced *own; // those that get a place in the layer's own data space
+    uint32_t count;
+    struct tarn_buf path;
+};
+
+static int by_placement(const void *a, const void *b)
 {
-    const uint64_t stored = tarn_content_stored(content);
-    if (stored == 0) {
-        content->holder = 0;
-        content->address = 0;
+    const struct unplaced *x = a;
+    const struct unplaced *y = b;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    const int order = strcmp(x->extension, y->extension);
+    if (order != 0)
+        return order;
+    return x->path < y->path ? -1 : x->path > y->path;
+}
+
+// Gives the content of a first path its place below, or takes it to the own ones. 0 or -ENOMEM.
+static int take_content(struct placing *placing, const struct tarn_node *node)
+{
+    struct tarn_content *content = node->inode->content;
+    content->holder = 0;
+    content->address = 0;
+    if (tarn_content_stored(content) == 0)
         return 0;
-    }
-    const struct tarn_content *lower = below ? tarn_tree_find_content(below, content) : NULL;
+    const struct tarn_content *lower =
+        placing->lower ? tarn_tree_find_content(placing->lower, content) : NULL;
     if (lower) {
         content->holder = lower->holder;
         content->address = lower->address;
         return 0;
     }
-    content->holder = chain_index;
-    content->address = *end;
-    *end += tarn_round_up(stored, TARN_BLOCK);
-    return *end > TARN_DATA_SPACE_LIMIT ? -EFBIG : 0;
+    content->holder = placing->chain_index;
+    placing->path.length = 0;
+    const int ret = tarn_node_path(node, &placing->path);
+    if (ret < 0)
+        return ret;
+    const struct tarn_placement placement =
+        tarn_placement_of((const char *)placing->path.data, placing->path.length);
+    const struct unplaced unplaced = {
+        .content = content,
+        .extension = node->name + node->length - placement.extension_length,
+        .rank = placement.rank,
+        .path = placing->count,
+    };
+    placing->own[placing->count++] = unplaced;
+    return 0;
+}
+
+static int take_contents(struct placing *placing, struct tarn_tree *tree)
+{
+    placing->own = malloc((tarn_tree_content_count(tree) + 1) * sizeof *placing->own);
+    if (!placing->own)
+        return -ENOMEM;
+    tarn_tree_sort(tree);
+    int ret = 0;
+    for (struct tarn_node *node = tarn_tree_root(tree); node && ret == 0;
+         node = tarn_tree_next(node))
+        if (node->inode && S_ISREG(node->inode->mode) && node->inode->content->holder == TARN_NONE)
+            ret = take_content(placing, node);
+    return ret;
+}
+
+// The own ones, in their order. 0 or -EFBIG.
+static int place_own(const struct placing *placing, uint64_t *end)
+{
+    if (placing->count > 0)
+        qsort(placing->own, placing->count, sizeof *placing->own, by_placement);
+    *end = 0;
+    for (uint32_t i = 0; i < placing->count; i++) {
+        struct tarn_content *content = placing->own[i].content;
+        content->address = *end;
+        *end += tarn_round_up(tarn_content_stored(content), TARN_BLOCK);
+        if (*end > TARN_DATA_SPACE_LIMIT)
+            return -EFBIG;
+    }
+    return 0;
 }
 
 int tarn_data_space_place(const struct tarn_tree *lower, struct tarn_tree *tree,
                           uint32_t chain_index, uint64_t *length, struct tarn_err *err)
 {
-    *length = 0;
-    tarn_tree_sort(tree);
-    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node)) {
-        if (!node->inode || !S_ISREG(node->inode->mode) ||
-            node->inode->content->holder != TARN_NONE)
-            continue;
-        const int ret = place_content(lower, node->inode->content, chain_index, length);
-        if (ret < 0)
-            return tarn_fail(err, ret, "the layer holds more than the format's 16 TiB");
-    }
-    return 0;
+    struct placing placing = { .lower = lower, .chain_index = chain_index };
+    int ret = take_contents(&placing, tree);
+    if (ret == 0)
+        ret = place_own(&placing, length);
+    free(placing.own);
+    tarn_buf_release(&placing.path);
+    if (ret == -EFBIG)
+        return tarn_fail(err, ret, "the layer holds more than the format's 16 TiB");
+    return ret < 0 ? tarn_fail(err, ret, "out of memory for the layer's contents") : 0;
 }
 
 struct tarn_data_space {

@@ -11,7 +11,6 @@ struct contents {
     struct tarn_layer_metadata_reader *reader;
     struct tarn_bytes units;
     uint32_t next_extent;       // of section 0x0109
-    uint64_t next_address;      // of the own data space
     struct tarn_digest nothing; // the digest of no bytes
 };
 
@@ -52,7 +51,7 @@ static int take_extents(struct contents *contents, uint32_t index, struct tarn_c
     return 0;
 }
 
-// Where the content's data is: nowhere, in a lower blob, or next in the own data space.
+// Where the content's data is: nowhere, or inside the data space of this blob or a lower one.
 static int check_place(struct contents *contents, uint32_t index,
                        const struct tarn_content *content)
 {
@@ -72,11 +71,6 @@ static int check_place(struct contents *contents, uint32_t index,
     const struct tarn_blob_record blob = tarn_tables_blob(&metadata->tables, content->holder);
     if (!tarn_range_ok(content->address, stored, blob.data_length))
         return fail_content(contents, index, "lies beyond the data space");
-    if (content->holder < metadata->parameters.chain_index)
-        return 0;
-    if (content->address != contents->next_address)
-        return fail_content(contents, index, "does not lie behind the content before");
-    contents->next_address += tarn_round_up(stored, TARN_BLOCK);
     return 0;
 }
 
@@ -132,6 +126,49 @@ static int read_content(struct contents *contents, uint32_t index, const uint8_t
     return 0;
 }
 
+struct place {
+    uint64_t address;
+    uint32_t index;
+};
+
+static int by_address(const void *a, const void *b)
+{
+    const struct place *x = a;
+    const struct place *y = b;
+    if (x->address != y->address)
+        return x->address < y->address ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+// The own contents, whose addresses are bounded, tile the own data space.
+static int check_tiling(const struct contents *contents, struct place *places)
+{
+    const struct tarn_layer_metadata_reader *reader = contents->reader;
+    const struct tarn_layer_parameters *parameters = &reader->metadata->parameters;
+    size_t count = 0;
+    for (uint32_t i = 0; i < reader->content_count; i++) {
+        const struct tarn_content *content = reader->contents[i];
+        if (content->holder == parameters->chain_index && tarn_content_stored(content) > 0)
+            places[count++] = (struct place){ content->address, i };
+    }
+    if (count > 0)
+        qsort(places, count, sizeof *places, by_address);
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (places[i].address < end)
+            return fail_content(contents, places[i].index, "overlaps another content");
+        if (places[i].address > end)
+            return fail_content(contents, places[i].index, "lies behind bytes of no content");
+        const struct tarn_content *content = reader->contents[places[i].index];
+        end += tarn_round_up(tarn_content_stored(content), TARN_BLOCK);
+    }
+    if (end != parameters->data_length)
+        return tarn_fail(reader->err, -EUCLEAN,
+                         "layer metadata: contents end at %llu, the data space at %llu",
+                         (unsigned long long)end, (unsigned long long)parameters->data_length);
+    return 0;
+}
+
 int tarn_layer_metadata_read_contents(struct tarn_layer_metadata_reader *reader)
 {
     tarn_autobuf struct tarn_buf records_buf = { 0 };
@@ -164,12 +201,12 @@ int tarn_layer_metadata_read_contents(struct tarn_layer_metadata_reader *reader)
         return tarn_fail(reader->err, -ENOMEM, "out of memory");
     for (uint32_t i = 0; i < reader->content_count && ret == 0; i++)
         ret = read_content(&contents, i, records.data + (size_t)i * CONTENT_SIZE);
-    if (ret == 0 && contents.next_address != reader->metadata->parameters.data_length)
-        return tarn_fail(reader->err, -EUCLEAN,
-                         "layer metadata: contents end at %llu, the data space at %llu",
-                         (unsigned long long)contents.next_address,
-                         (unsigned long long)reader->metadata->parameters.data_length);
-    return ret;
+    if (ret < 0)
+        return ret;
+    tarn_autofree struct place *places =
+        malloc((size_t)reader->content_count * sizeof *places + 1); // not 0 bytes
+    return places ? check_tiling(&contents, places)
+                  : tarn_fail(reader->err, -ENOMEM, "out of memory");
 }
 
 // --- xattr sets ------------------------------------------------------------------------------

@@ -400,7 +400,7 @@ metadata("xattr name beyond the section", r"xattr", 0, put(XATTRS, 4, u32(1 << 3
 metadata("xattr value beyond the section", r"xattr", 0, put(XATTRS, 8, u32(60000)))
 metadata("two xattrs of one name", r"xattr", 0, swap(XATTRS, b"user.b", b"user.a"))
 metadata("xattr of an unknown namespace", r"xattr", 0, swap(XATTRS, b"user.a", b"uses.a"))
-metadata("contents that overlap", r"does not lie behind", 0, put(CONTENTS, 64 + 40, u64(0)))
+metadata("contents that overlap", r"contents record 1: overlaps", 0, put(CONTENTS, 64 + 40, u64(0)))
 metadata("content beyond the data space", r"beyond", 0, put(CONTENTS, 40, u64(1 << 40)))
 metadata("the same content twice", r"twice|behind", 0,
          lambda parts: put(CONTENTS, 64, bytes(parts[CONTENTS][:40]))(parts))

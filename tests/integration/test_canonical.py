@@ -161,7 +161,7 @@ def test_key_of_each_layer(tarn, tmp_path):
     read = Image(f"oci:{tmp_path}/out:t")
     key = bytes(32)
     for blob, tar in zip(read.blobs, golden_layers(), strict=True):
-        whole = hashlib.sha256(b"tarn key 2\n" + key + hashlib.sha256(bytes(tar)).digest())
+        whole = hashlib.sha256(b"tarn key 3\n" + key + hashlib.sha256(bytes(tar)).digest())
         whole.update(struct.pack("<IIiII", 1, read.layers[0].libzstd, 5, 1, 0))
         key = whole.digest()
         assert blob.layer.descriptor["annotations"]["dev.tarn.key"].endswith(key.hex())

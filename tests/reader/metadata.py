@@ -201,15 +201,16 @@ def check_order(layer, what):
 
 
 def check_space(layer, what):
-    """Own contents lie in order and without gaps but padding; identities are unique."""
-    end, seen = 0, set()
+    """Own contents tile the data space, in any order; identities are unique."""
+    end, seen, own = 0, set(), []
     for number, content in enumerate(layer.contents, 1):
         need(content.identity not in seen, "{}: content {} stands twice", what, number)
         seen.add(content.identity)
         if content.holder == layer.index and content.data_length():
-            need(content.address == end, "{}: content {}: address {} is not {}", what, number,
-                 content.address, end)
-            end = s.round_up(end + content.data_length(), s.BLOCK)
+            own.append((content.address, number, content))
+    for address, number, content in sorted(own, key=lambda place: place[:2]):
+        need(address == end, "{}: content {}: address {} is not {}", what, number, address, end)
+        end = s.round_up(end + content.data_length(), s.BLOCK)
     need(end == layer.space, "{}: data space {} is not {}", what, layer.space, end)
 
 

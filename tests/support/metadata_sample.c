@@ -104,7 +104,7 @@ static bool add_file(struct tarn_tree *tree, const char *path, struct tarn_conte
 
 static bool add_files(struct tarn_tree *tree)
 {
-    // In canonical order of first path, as the addresses say: d/five, holes.
+    // In the data space lie d/five, then holes.
     return add_file(tree, "d/five", content(tree, 5, 5000, 1, 0)) &&
            add_file(tree, "d/five-again", content(tree, 5, 5000, 1, 0)) &&
            add_file(tree, "d/lower", content(tree, 6, 4097, 0, 8192)) &&
