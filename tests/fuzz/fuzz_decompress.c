@@ -37,6 +37,13 @@ static void check(bool right)
         abort();
 }
 
+// ISA-L lets incomplete sets of codes pass that zlib refuses ("invalid distances set"), as long as none of
+// the missing ones is used: CRC and length are compared all the same.
+static bool is_about_a_set(const z_stream *stream)
+{
+    return stream->msg && strstr(stream->msg, " set");
+}
+
 // Where zlib finds exactly one member in data, ret and out must be the same.
 static void compare_zlib(const uint8_t *data, size_t size, int ret, const struct tarn_buf *out)
 {
@@ -52,7 +59,7 @@ static void compare_zlib(const uint8_t *data, size_t size, int ret, const struct
     if (code == Z_STREAM_END && stream.avail_in == 0)
         check(ret == 0 && out->length == stream.total_out &&
               (out->length == 0 || memcmp(out->data, plain, out->length) == 0));
-    else if (code == Z_DATA_ERROR && stream.total_in > 2)
+    else if (code == Z_DATA_ERROR && stream.total_in > 2 && !is_about_a_set(&stream))
         check(ret < 0);
     inflateEnd(&stream);
 }
