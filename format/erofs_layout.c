@@ -293,11 +293,20 @@ static uint64_t root_offset(const struct tarn_erofs_plan *plan)
     return TARN_EROFS_DEVICE_TABLE + (uint64_t)plan->device_count * TARN_EROFS_DEVICE_SIZE;
 }
 
+// The root may lie in the block behind that offset, for its tail.
+static int check_root(const struct tarn_erofs_plan *plan, uint64_t offset, struct tarn_err *err)
+{
+    if (offset / TARN_EROFS_NID_SIZE <= TARN_EROFS_ROOT_NID_MAX)
+        return 0;
+    return tarn_fail(err, -EINVAL, "%u devices are too many: the root's nid has 16 bits",
+                     plan->device_count);
+}
+
 static int check_devices(const struct tarn_erofs_plan *plan, struct tarn_err *err)
 {
-    if (root_offset(plan) / TARN_EROFS_NID_SIZE > TARN_EROFS_ROOT_NID_MAX)
-        return tarn_fail(err, -EINVAL, "%u devices are too many: the root's nid has 16 bits",
-                         plan->device_count);
+    const int ret = check_root(plan, root_offset(plan), err);
+    if (ret < 0)
+        return ret;
     for (uint32_t i = 0; i < plan->device_count; i++) {
         const uint64_t length = plan->devices[i].data_length;
         if (length == 0 || length % TARN_BLOCK != 0 || length > TARN_DATA_SPACE_LIMIT)
@@ -314,6 +323,8 @@ static int put_all(struct tarn_erofs_layout *layout, const struct tarn_erofs_pla
     for (uint32_t i = 0; i < layout->count; i++) {
         struct tarn_erofs_place *place = &layout->places[i];
         int ret = put_inode(layout, place, &end, err);
+        if (ret == 0 && i == 0)
+            ret = check_root(plan, place->offset, err);
         if (ret < 0)
             return ret;
         place->data_block = data;

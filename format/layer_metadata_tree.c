@@ -303,6 +303,8 @@ static int set_node(struct names *names, uint32_t index, const uint8_t *record,
     if (!take_number(number, &names->next_inode, reader->inode_count))
         return fail_name(names, index, "inode is not there or out of order");
     struct tarn_inode *inode = reader->inodes[number];
+    if (node->opaque && !S_ISDIR(inode->mode))
+        return fail_name(names, index, "opaque and no directory");
     if (S_ISDIR(inode->mode) && inode->nlink > 0)
         return fail_name(names, index, "directory with a second name");
     if (index == 0 && !S_ISDIR(inode->mode))

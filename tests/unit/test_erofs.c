@@ -441,6 +441,33 @@ static void test_refusals(void **state)
     expect_refusal(sample, "the root is no directory");
 }
 
+// Behind 16,374 slots 128 bytes are left in the last block in which the root may lie.
+static void test_root_number(void **state)
+{
+    (void)state;
+    enum { SLOTS = 16374, ROOM = 128 - 32 - 2 * 12 - 3 };
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = tarn_sample_new(0);
+    tarn_autofree struct tarn_erofs_device *devices = calloc(SLOTS, sizeof *devices);
+    assert_non_null(devices);
+    for (size_t i = 0; i < SLOTS; i++)
+        devices[i].data_length = 4096;
+    char name[ROOM - 12 + 1];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    tarn_sample_add(sample, tarn_tree_root(sample->tree), name, S_IFIFO);
+    tarn_sample_plan(sample);
+    sample->plan.devices = devices;
+    sample->plan.device_count = SLOTS;
+    tarn_autobuf struct tarn_buf image = { 0 };
+    uint64_t inodes;
+    struct tarn_err err = { 0 };
+    if (tarn_erofs_write(sample->tree, &sample->plan, &image, &inodes, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(tarn_get_le16(image.data + 1024 + 14), (1152 + 128 * SLOTS) / 32);
+    tarn_sample_add(sample, tarn_tree_root(sample->tree), "y", S_IFIFO);
+    expect_refusal(sample, "16374 devices are too many: the root's nid has 16 bits");
+}
+
 static void test_xattr_limit(void **state)
 {
     (void)state;
@@ -469,7 +496,7 @@ int main(void)
         cmocka_unit_test(test_compact),     cmocka_unit_test(test_epoch_tie),
         cmocka_unit_test(test_map),         cmocka_unit_test(test_cookies),
         cmocka_unit_test(test_deep),        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_xattr_limit),
+        cmocka_unit_test(test_root_number), cmocka_unit_test(test_xattr_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,6 +348,7 @@ static const struct refused refused[] = {
     { NAMES, 17, 12, 8, 2, -EUCLEAN, 7, "section 0x0105 has bytes behind the last name" },
     { NAMES, 8, 12, 10, 2, -EUCLEAN, 8, "names record 8: flags are not known" },
     { NAMES, 8, 12, 10, 2, -EUCLEAN, 4, "names record 8: implicit directory with an inode" },
+    { NAMES, 8, 12, 10, 2, -EUCLEAN, 2, "names record 8: opaque and no directory" },
     { NAMES, 10, 12, 10, 2, -EUCLEAN, 0, "names record 10: has no inode and no reason" },
     { NAMES, 10, 12, 10, 2, -EUCLEAN, 3, "names record 10: opaque and no directory" },
     { NAME_BYTES, 0, 0, 0, 1, -EUCLEAN, 'z', "names record 2: is out of order" },
