@@ -15,6 +15,8 @@ struct piping {
 static int on_data(void *context, const void *bytes, size_t length)
 {
     const struct piping *piping = context;
+    if (piping->copy->cancel && *piping->copy->cancel)
+        return tarn_fail(piping->err, -EINTR, "interrupted");
     return tarn_blocking_write(piping->copy->to_blocking, piping->upload, bytes, length,
                                piping->err);
 }

@@ -3,6 +3,8 @@
 #ifndef TARN_CONVERTER_BLOB_COPY_H
 #define TARN_CONVERTER_BLOB_COPY_H
 
+#include <signal.h>
+
 #include "registry/blocking.h"
 
 struct tarn_copy {
@@ -13,6 +15,7 @@ struct tarn_copy {
     // NULL, or a file with the bytes of a blob that was downloaded before (borrowed), or -1.
     int (*downloaded)(void *context, const struct tarn_digest *digest);
     void *context;
+    const volatile sig_atomic_t *cancel; // NULL, or ends a copy with -EINTR once it is not 0
 };
 
 // One blob, unless it is there already or can be mounted there. Checked against its digest on the way.

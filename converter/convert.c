@@ -18,9 +18,15 @@ static void fill_platform(const struct tarn_conversion *conversion, const json_t
 static int run_job(struct tarn_conversion *conversion, struct tarn_image_job *job,
                    struct tarn_image_result *result, struct tarn_err *err)
 {
-    const struct tarn_copy copy = { conversion->from_blocking, conversion->from,
-                                    conversion->copy_blocking, conversion->copy_to,
-                                    tarn_convert_downloaded,   conversion };
+    const struct tarn_copy copy = {
+        .from_blocking = conversion->from_blocking,
+        .from = conversion->from,
+        .to_blocking = conversion->copy_blocking,
+        .to = conversion->copy_to,
+        .downloaded = tarn_convert_downloaded,
+        .context = conversion,
+        .cancel = conversion->options->cancel,
+    };
     job->copy = conversion->copy_to ? &copy : NULL;
     job->options = conversion->options;
     job->dict = conversion->dict;

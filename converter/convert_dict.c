@@ -21,7 +21,7 @@ static int copy_blobs(struct tarn_conversion *conversion, const struct tarn_copy
         const struct tarn_blob_id id = { blob->digest, blob->size };
         struct tarn_err copy_err = { 0 };
         const int ret = tarn_copy_blob(copy, &id, &copy_err);
-        if (ret == -ENOSPC || ret == -ENOMEM)
+        if (ret == -ENOSPC || ret == -ENOMEM || ret == -EINTR)
             return tarn_fail(err, ret, "%s", copy_err.text);
         usable[i] = ret == 0;
         if (ret < 0) {
@@ -58,7 +58,9 @@ static int open_dict(struct tarn_conversion *conversion, const struct tarn_refer
         return tarn_fail(err, -EINVAL,
                          "it is no image; give docker://HOST/REPOSITORY:TAG, oci:DIR:TAG or "
                          "oci-archive:FILE:TAG");
-    struct tarn_copy copy = { .to_blocking = conversion->to_blocking, .to = conversion->to };
+    struct tarn_copy copy = { .to_blocking = conversion->to_blocking,
+                              .to = conversion->to,
+                              .cancel = conversion->options->cancel };
     copy.from_blocking = tarn_blocking_new(err);
     if (!copy.from_blocking)
         return -ENOMEM;

@@ -30,9 +30,15 @@ int tarn_convert_publish_original(struct tarn_conversion *conversion,
                                   const struct tarn_descriptor *original, struct tarn_err *err)
 {
     tarn_autobuf struct tarn_buf bytes = { 0 };
-    const struct tarn_copy copy = { conversion->from_blocking, conversion->from,
-                                    conversion->to_blocking,   conversion->to,
-                                    tarn_convert_downloaded,   conversion };
+    const struct tarn_copy copy = {
+        .from_blocking = conversion->from_blocking,
+        .from = conversion->from,
+        .to_blocking = conversion->to_blocking,
+        .to = conversion->to,
+        .downloaded = tarn_convert_downloaded,
+        .context = conversion,
+        .cancel = conversion->options->cancel,
+    };
     const int ret = tarn_copy_image(&copy, original, &bytes, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "copying the original");

@@ -25,6 +25,7 @@ struct first_name {
 
 struct walk {
     struct tarn_layer_builder *builder;
+    const volatile sig_atomic_t *cancel;
     struct tarn_err *err;
     uint64_t sockets;
     struct tarn_buf path;   // of the current entry, NUL-terminated beyond its length
@@ -40,6 +41,11 @@ static int fail(const struct walk *walk, int code, const char *what)
 {
     return tarn_fail_errno(walk->err, code, "cannot %s '%s'", what,
                            walk->path.length ? (const char *)walk->path.data : ".");
+}
+
+static int check_cancel(const struct walk *walk)
+{
+    return walk->cancel && *walk->cancel ? tarn_fail(walk->err, -EINTR, "interrupted") : 0;
 }
 
 // --- hard links ------------------------------------------------------------------------------------
@@ -169,7 +175,13 @@ static int read_piece(struct walk *walk, int fd, uint64_t offset, uint64_t end)
 {
     while (offset < end) {
         const size_t n = end - offset < READ_SIZE ? end - offset : READ_SIZE;
-        int ret = tarn_pread_full(fd, walk->data, n, offset);
+        int ret = check_cancel(walk);
+        if (ret < 0)
+            return ret;
+        ret = tarn_pread_full(fd, walk->data, n, offset);
+        if (ret == -ENODATA)
+            return tarn_fail(walk->err, ret, "'%s' became shorter while it was read; convert again",
+                             (const char *)walk->path.data);
         if (ret < 0)
             return fail(walk, ret, "read");
         ret = tarn_layer_builder_data(walk->builder, offset, walk->data, n, walk->err);
@@ -318,7 +330,9 @@ static int visit_name(struct walk *walk, struct stack *stack, const char *name)
 {
     const struct level *level = &stack->levels[stack->count - 1];
     const int parent = dirfd(level->dir);
-    int ret = set_path(walk, level->base, name);
+    int ret = check_cancel(walk);
+    if (ret == 0)
+        ret = set_path(walk, level->base, name);
     if (ret < 0)
         return ret;
     tarn_autoclose int fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -373,12 +387,15 @@ static int walk_root(struct walk *walk, struct stack *stack, const char *path)
     return ret < 0 ? ret : walk_all(walk, stack);
 }
 
-int tarn_directory_read(const char *path, struct tarn_layer_builder *builder, uint64_t *sockets,
+int tarn_directory_read(const char *path, struct tarn_layer_builder *builder,
+                        const volatile sig_atomic_t *cancel, uint64_t *sockets,
                         struct tarn_err *err)
 {
-    struct walk walk = {
-        .builder = builder, .err = err, .links = tarn_map_new(), .data = malloc(READ_SIZE)
-    };
+    struct walk walk = { .builder = builder,
+                         .cancel = cancel,
+                         .err = err,
+                         .links = tarn_map_new(),
+                         .data = malloc(READ_SIZE) };
     struct stack stack = { 0 };
     int ret = walk.links && walk.data ? walk_root(&walk, &stack, path)
                                       : tarn_fail(err, -ENOMEM, "out of memory");

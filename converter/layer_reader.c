@@ -266,7 +266,8 @@ static int read_layer(const struct tarn_layer_source *source,
     };
     int ret;
     if (source->kind == TARN_LAYER_SOURCE_DIRECTORY)
-        ret = tarn_directory_read(source->path, builder, &input->dropped_sockets, err);
+        ret = tarn_directory_read(source->path, builder, options->cancel, &input->dropped_sockets,
+                                  err);
     else
         ret = read_archive(&reading);
     input->dropped_xattrs = tarn_layer_builder_dropped_xattrs(builder);
