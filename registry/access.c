@@ -14,6 +14,7 @@ static const struct {
     { "password", offsetof(struct tarn_access, password) },
     { "identity_token", offsetof(struct tarn_access, identity_token) },
     { "config_file", offsetof(struct tarn_access, config_file) },
+    { "config_places", offsetof(struct tarn_access, config_places) },
     { "ca_file", offsetof(struct tarn_access, ca_file) },
 }, flags[] = {
     { "known", offsetof(struct tarn_access, known) },
@@ -92,8 +93,10 @@ json_t *tarn_access_to_json(const struct tarn_access *access)
         const char *text = get_string(access, i);
         // Passwords and file names are bytes: what is not UTF-8 cannot stand in JSON, and is refused here
         // as NULL, never cut.
-        if (text)
-            ret = json_object_set_new(json, strings[i].name, json_string(text));
+        json_t *value = text ? json_string(text) : NULL;
+        const bool optional = strings[i].offset == offsetof(struct tarn_access, config_places);
+        if (text && (value || !optional))
+            ret = json_object_set_new(json, strings[i].name, value);
     }
     for (size_t i = 0; ret == 0 && i < FLAGS; i++)
         if (get_flag(access, i))

@@ -16,10 +16,13 @@ struct tarn_access {
     char *username;
     char *password;
     char *identity_token; // a refresh token for the token server, instead of a password
-    char *config_file;    // where the credentials were found: read again when they are refused
-    char *ca_file;        // PEM: authorities to trust instead of the system's
-    bool insecure;        // TLS without checking the certificate
-    bool plain_http;      // no TLS
+    char *config_file;    // where the credentials were found
+    // The files that they are looked for in, one a line, the best first: read again when the registry
+    // wants others, or some where there were none.
+    char *config_places;
+    char *ca_file;   // PEM: authorities to trust instead of the system's
+    bool insecure;   // TLS without checking the certificate
+    bool plain_http; // no TLS
     // Seconds that a request may go without an answer or progress, over all its repetitions; 0:
     // TARN_ACCESS_TIMEOUT.
     unsigned timeout;
@@ -31,7 +34,8 @@ int tarn_access_copy(const struct tarn_access *from, struct tarn_access *to) tar
 // The same credentials and settings.
 bool tarn_access_equal(const struct tarn_access *a, const struct tarn_access *b);
 
-// As an object, without the members that are not set; NULL when out of memory, or a string is not UTF-8.
+// As an object, without the members that are not set; NULL when out of memory, or a string is not UTF-8
+// (config_places is left out then).
 json_t *tarn_access_to_json(const struct tarn_access *access);
 // Reads that into an uninitialised struct. -EINVAL names the member that is wrong.
 int tarn_access_from_json(const json_t *json, struct tarn_access *access,

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "registry/docker_config.h"
 #include "registry/token_request.h"
 
 enum {
@@ -44,29 +43,24 @@ static void swap(char **a, char **b)
     *b = text;
 }
 
-bool tarn_authority_read_again(struct tarn_authority *authority)
+bool tarn_authority_take(struct tarn_authority *authority, struct tarn_access *fresh)
 {
     struct tarn_access *own = &authority->own;
-    if (!own->config_file)
+    if (same(own->username, fresh->username) && same(own->password, fresh->password) &&
+        same(own->identity_token, fresh->identity_token))
         return false;
-    struct tarn_access fresh = { 0 };
-    const bool changed =
-        tarn_docker_config_read(own->config_file, &fresh, authority->host, authority->repository,
-                                NULL) == 0 &&
-        !(same(own->username, fresh.username) && same(own->password, fresh.password) &&
-          same(own->identity_token, fresh.identity_token));
-    if (changed) {
-        // Not the whole: the settings stay.
-        swap(&own->username, &fresh.username);
-        swap(&own->password, &fresh.password);
-        swap(&own->identity_token, &fresh.identity_token);
-        free(authority->basic);
-        authority->basic = NULL;
-        authority->get_only = false;
-        drop_headers(authority);
-    }
-    tarn_access_release(&fresh);
-    return changed;
+    // Not the whole: the settings stay.
+    swap(&own->username, &fresh->username);
+    swap(&own->password, &fresh->password);
+    swap(&own->identity_token, &fresh->identity_token);
+    swap(&own->config_file, &fresh->config_file);
+    free(authority->basic);
+    authority->basic = NULL;
+    if (authority->kind == TARN_CHALLENGE_BASIC && tarn_authority_has_password(authority))
+        authority->basic = tarn_basic_header(own);
+    authority->get_only = false;
+    drop_headers(authority);
+    return true;
 }
 
 int tarn_authority_lacking(const struct tarn_authority *authority, const char *what,
@@ -82,6 +76,37 @@ int tarn_authority_lacking(const struct tarn_authority *authority, const char *w
                      "%.255s: run `skopeo login %.255s`",
                      what, authority->host, file ? " in " : "", file ? file : "",
                      authority->repository, authority->host);
+}
+
+// --- those who wait -------------------------------------------------------------------------------------
+
+void tarn_authority_wait_add(struct tarn_authority_wait **list, struct tarn_authority_wait *wait)
+{
+    struct tarn_authority_wait **end = list;
+    while (*end)
+        end = &(*end)->next;
+    *end = wait;
+    wait->next = NULL;
+    wait->list = list;
+}
+
+void tarn_authority_wait_remove(struct tarn_authority_wait *wait)
+{
+    struct tarn_authority_wait **p = wait->list;
+    while (p && *p && *p != wait)
+        p = &(*p)->next;
+    if (p && *p)
+        *p = wait->next;
+    wait->next = NULL;
+    wait->list = NULL;
+}
+
+void tarn_authority_wait_tell(struct tarn_authority_wait **list, int status, const char *header,
+                              const struct tarn_err *err)
+{
+    struct tarn_authority_wait *wait = *list;
+    tarn_authority_wait_remove(wait);
+    wait->done(wait->context, status, header, err);
 }
 
 // --- tokens ---------------------------------------------------------------------------------------------
@@ -181,6 +206,8 @@ void tarn_authority_free(struct tarn_authority *authority)
             tarn_token_question_cancel(token->question);
         token_free(token);
     }
+    if (authority->reading)
+        tarn_credentials_reading_leave(authority->reading);
     tarn_access_release(&authority->own);
     free(authority->host);
     free(authority->repository);
@@ -219,7 +246,7 @@ void tarn_authority_get(struct tarn_authority *authority, const struct tarn_scop
                         struct tarn_authority_wait *wait)
 {
     wait->next = NULL;
-    wait->request = NULL;
+    wait->list = NULL;
     if (authority->kind == TARN_CHALLENGE_BEARER)
         get_bearer(authority, scope, wait);
     else
@@ -227,24 +254,28 @@ void tarn_authority_get(struct tarn_authority *authority, const struct tarn_scop
                    authority->kind == TARN_CHALLENGE_BASIC ? authority->basic : NULL, NULL);
 }
 
-void tarn_authority_give_up(struct tarn_authority *authority, struct tarn_authority_wait *wait)
+// A question goes on: its answer serves the next one.
+void tarn_authority_give_up(struct tarn_authority_wait *wait)
 {
-    (void)authority;
-    struct tarn_token_question *question = wait->request;
-    if (!question)
-        return;
-    // The question goes on: its answer serves the next one.
-    tarn_token_question_remove(question, wait);
-    wait->next = NULL;
-    wait->request = NULL;
+    tarn_authority_wait_remove(wait);
+}
+
+// -EACCES, or -EINPROGRESS while the credentials are read again.
+static int lacking_so_far(struct tarn_authority *authority, const char *what, struct tarn_err *err)
+{
+    const int ret = tarn_authority_lacking(authority, what, err);
+    return tarn_authority_read_again(authority) ? -EINPROGRESS : ret;
 }
 
 static int refused_basic(struct tarn_authority *authority, const char *header, struct tarn_err *err)
 {
     const bool wrong = header && authority->basic && strcmp(header, authority->basic) == 0;
-    if ((wrong || !tarn_authority_has_password(authority)) &&
-        !(tarn_authority_read_again(authority) && tarn_authority_has_password(authority)))
-        return tarn_authority_lacking(authority, "HTTP status 401", err);
+    if (wrong || !tarn_authority_has_password(authority)) {
+        const int ret = lacking_so_far(authority, "HTTP status 401", err);
+        if (ret == -EINPROGRESS)
+            authority->kind = TARN_CHALLENGE_BASIC;
+        return ret;
+    }
     if (!authority->basic)
         authority->basic = tarn_basic_header(&authority->own);
     if (!authority->basic)
@@ -316,14 +347,13 @@ static int refused_token(struct tarn_authority *authority, struct tarn_scope_tok
     const bool never_good =
         token->after_refusal && tarn_authority_now(authority) - token->received < YOUNG_MS;
     tarn_scope_token_drop(token);
-    token->refused = true;
-    if (!never_good || tarn_authority_read_again(authority))
+    token->refused = !never_good;
+    if (!never_good)
         return 0;
-    token->refused = false;
     char what[512];
     snprintf(what, sizeof what, "HTTP status 401%s%.40s%s to a new token from %.255s",
              error ? " (" : "", error ? error : "", error ? ")" : "", authority->server);
-    return tarn_authority_lacking(authority, what, err);
+    return lacking_so_far(authority, what, err);
 }
 
 // challenge NULL: the registry says nothing, what it said before holds.

@@ -29,23 +29,29 @@ struct tarn_authority_wait {
     // later. -EACCES: refused; err names the token server and the remedy. -EUCLEAN: its answer is none.
     // -EKEYREJECTED: its certificate is not trusted.
     void (*done)(void *context, int status, const char *header, const struct tarn_err *err);
-    struct tarn_authority_wait *next; // private
-    void *request;                    // private
+    struct tarn_authority_wait *next;  // private
+    struct tarn_authority_wait **list; // private: the first one of those that wait for the same
 };
 
 // Asks for the header for a scope. done() may come from within. Requests for one scope at a time share one
 // question to the token server. wait must live until done() or tarn_authority_give_up().
 void tarn_authority_get(struct tarn_authority *authority, const struct tarn_scope *scope,
                         struct tarn_authority_wait *wait);
-void tarn_authority_give_up(struct tarn_authority *authority, struct tarn_authority_wait *wait);
+void tarn_authority_give_up(struct tarn_authority_wait *wait);
 
 // The registry answered 401 with this WWW-Authenticate (or NULL) to a request that was sent with header
-// (or NULL). 0: ask again with tarn_authority_get(), there is something new to try: the first challenge, a
-// token that had expired, credentials that changed in access->config_file (read again here). -EACCES: the
-// credentials are wrong or lacking; err says which and names `skopeo login HOST`. -ENOTSUP: a scheme that
-// Tarn does not know.
+// (or NULL). 0: ask again with tarn_authority_get(), there is something new to try: the first challenge, or a
+// token that had expired. -EACCES: the credentials are wrong or lacking; err says which and names `skopeo
+// login HOST`. -EINPROGRESS: so it seems, with err, but access->config_places are read again just now, by
+// a thread, because a helper may take long: tarn_authority_await_credentials(). -ENOTSUP: a scheme
+// that Tarn does not know.
 int tarn_authority_refused(struct tarn_authority *authority, const struct tarn_scope *scope,
                            const char *header, const char *challenge,
                            struct tarn_err *err) tarn_must_check;
+
+// After -EINPROGRESS: done() comes later, with status 0 if there are other credentials now and it is worth
+// asking again, else with -ENOENT; header and err are NULL.
+void tarn_authority_await_credentials(struct tarn_authority *authority,
+                                      struct tarn_authority_wait *wait);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What authority.c and authority_question.c share. All on the loop's thread.
+// What authority.c, authority_question.c and authority_reading.c share. All on the loop's thread.
 #ifndef TARN_REGISTRY_AUTHORITY_INTERNAL_H
 #define TARN_REGISTRY_AUTHORITY_INTERNAL_H
 
@@ -7,6 +7,7 @@
 #include "registry/challenge.h"
 
 struct tarn_token_question;
+struct tarn_credentials_reading;
 
 // A scope and the token for it. Times are the loop's, in milliseconds.
 struct tarn_scope_token {
@@ -36,6 +37,7 @@ struct tarn_authority {
     char *extra;   // scopes that the registry wants beside those of the repository, or NULL
     bool get_only; // this token server knows no POST
     struct tarn_scope_token *tokens;
+    struct tarn_credentials_reading *reading; // under way, or NULL
 };
 
 static inline uint64_t tarn_authority_now(const struct tarn_authority *authority)
@@ -56,8 +58,19 @@ static inline bool tarn_authority_has_credentials(const struct tarn_authority *a
 // Forgets the token itself.
 void tarn_scope_token_drop(struct tarn_scope_token *token);
 
-// Reads the credentials' file again; blocks. True if it has others now, which are taken: no token is left.
-bool tarn_authority_read_again(struct tarn_authority *authority);
+// Puts wait behind those in the list; takes it out again, wherever it is.
+void tarn_authority_wait_add(struct tarn_authority_wait **list, struct tarn_authority_wait *wait);
+void tarn_authority_wait_remove(struct tarn_authority_wait *wait);
+// Takes the first one out and tells it.
+void tarn_authority_wait_tell(struct tarn_authority_wait **list, int status, const char *header,
+                              const struct tarn_err *err);
+
+// Has the files of the credentials read again, unless that is under way. False: there are none to read.
+bool tarn_authority_read_again(struct tarn_authority *authority) tarn_must_check;
+// The authority goes, with nobody waiting.
+void tarn_credentials_reading_leave(struct tarn_credentials_reading *reading);
+// What was read becomes the authority's. True if it is another one: no token is left then.
+bool tarn_authority_take(struct tarn_authority *authority, struct tarn_access *fresh);
 
 // -EACCES: what is refused, whose credentials are lacking or wrong, and the remedy.
 int tarn_authority_lacking(const struct tarn_authority *authority, const char *what,
@@ -69,8 +82,6 @@ void tarn_token_question_ask(struct tarn_authority *authority, struct tarn_scope
                              struct tarn_authority_wait *wait);
 void tarn_token_question_add(struct tarn_token_question *question,
                              struct tarn_authority_wait *wait);
-void tarn_token_question_remove(struct tarn_token_question *question,
-                                const struct tarn_authority_wait *wait);
 // Ends it, with nobody waiting.
 void tarn_token_question_cancel(struct tarn_token_question *question);
 

@@ -18,6 +18,7 @@ struct tarn_token_question {
     struct tarn_authority *authority;
     struct tarn_scope_token *token;
     struct tarn_authority_wait *waiters; // first come first
+    struct tarn_authority_wait reading;  // for the credentials
     struct tarn_exchange *exchange;
     uv_timer_t timer; // closed last: frees the question
     struct tarn_buf answer;
@@ -54,6 +55,7 @@ static void close_question(struct tarn_token_question *question)
     question->token = NULL;
     if (question->exchange)
         tarn_exchange_cancel(tarn_steal(question->exchange));
+    tarn_authority_wait_remove(&question->reading);
     drop_body(question);
     uv_close((uv_handle_t *)&question->timer, on_closed);
 }
@@ -71,13 +73,8 @@ static void finish(struct tarn_token_question *question, int status, const struc
         status = tarn_fail(&own, -ENOMEM, "out of memory");
     token->retry_at = tarn_authority_now(authority) + RETRY_MS;
     close_question(question);
-    while (question->waiters) {
-        struct tarn_authority_wait *wait = question->waiters;
-        question->waiters = wait->next;
-        wait->next = NULL;
-        wait->request = NULL;
-        wait->done(wait->context, status, header, &own);
-    }
+    while (question->waiters)
+        tarn_authority_wait_tell(&question->waiters, status, header, &own);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -137,7 +134,29 @@ static bool wants_get(int status)
            (status >= 300 && status < 400);
 }
 
-// What an answer with a status means: 0 the token is there, 1 asked once more, or -errno.
+// The credentials were read again, after an answer that refused them.
+static void credentials_read(void *context, int status, const char *header,
+                             const struct tarn_err *unused)
+{
+    struct tarn_token_question *question = context;
+    struct tarn_err err = { 0 };
+    char what[64];
+    (void)header;
+    (void)unused;
+    snprintf(what, sizeof what, "HTTP status %d", question->http_status);
+    if (status == 0) {
+        question->post = tarn_authority_has_credentials(question->authority);
+        status = send_question(question, &err);
+    } else {
+        status = tarn_authority_lacking(question->authority, what, &err);
+    }
+    if (status == 0)
+        return;
+    tarn_err_prepend(&err, "token server %s", question->authority->server);
+    finish(question, status, &err);
+}
+
+// What an answer with a status means: 0 the token is there, 1 more is to come, or -errno.
 static int judge(struct tarn_token_question *question, struct tarn_err *err)
 {
     struct tarn_authority *authority = question->authority;
@@ -150,16 +169,19 @@ static int judge(struct tarn_token_question *question, struct tarn_err *err)
         return tarn_fail(err, -EAGAIN, "HTTP status %d", status);
     if (again) {
         question->post = false;
-    } else if (!question->read_again && tarn_authority_read_again(authority)) {
-        question->read_again = true;
-        question->post = tarn_authority_has_credentials(authority);
-    } else {
-        char what[64];
-        snprintf(what, sizeof what, "HTTP status %d", status);
-        return tarn_authority_lacking(authority, what, err);
+        const int ret = send_question(question, err);
+        return ret < 0 ? ret : 1;
     }
-    const int ret = send_question(question, err);
-    return ret < 0 ? ret : 1;
+    if (!question->read_again && tarn_authority_read_again(authority)) {
+        question->read_again = true;
+        question->reading =
+            (struct tarn_authority_wait){ .context = question, .done = credentials_read };
+        tarn_authority_await_credentials(authority, &question->reading);
+        return 1;
+    }
+    char what[64];
+    snprintf(what, sizeof what, "HTTP status %d", status);
+    return tarn_authority_lacking(authority, what, err);
 }
 
 static void on_done(void *context, int status, const struct tarn_err *cause)
@@ -265,9 +287,8 @@ void tarn_token_question_ask(struct tarn_authority *authority, struct tarn_scope
     }
     question->authority = authority;
     question->token = token;
-    question->waiters = wait;
     if (wait)
-        wait->request = question;
+        tarn_authority_wait_add(&question->waiters, wait);
     question->timer.data = question;
     question->post = tarn_authority_has_credentials(authority) &&
                      !(authority->get_only && tarn_authority_has_password(authority));
@@ -285,21 +306,7 @@ void tarn_token_question_ask(struct tarn_authority *authority, struct tarn_scope
 
 void tarn_token_question_add(struct tarn_token_question *question, struct tarn_authority_wait *wait)
 {
-    struct tarn_authority_wait **end = &question->waiters;
-    while (*end)
-        end = &(*end)->next;
-    *end = wait;
-    wait->request = question;
-}
-
-void tarn_token_question_remove(struct tarn_token_question *question,
-                                const struct tarn_authority_wait *wait)
-{
-    struct tarn_authority_wait **p = &question->waiters;
-    while (*p && *p != wait)
-        p = &(*p)->next;
-    if (*p)
-        *p = wait->next;
+    tarn_authority_wait_add(&question->waiters, wait);
 }
 
 void tarn_token_question_cancel(struct tarn_token_question *question)

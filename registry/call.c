@@ -78,7 +78,7 @@ static void stop(struct tarn_call *call)
         tarn_exchange_cancel(call->exchange);
     call->exchange = NULL;
     if (call->authorising)
-        tarn_authority_give_up(call->endpoint->authority, &call->wait);
+        tarn_authority_give_up(&call->wait);
     call->authorising = false;
     uv_close((uv_handle_t *)&call->timer, timer_closed);
 }
@@ -274,6 +274,19 @@ static void on_sent(void *context, size_t length)
     note_progress(call, length);
 }
 
+static void credentials_read(void *context, int status, const char *header,
+                             const struct tarn_err *err)
+{
+    struct tarn_call *call = context;
+    (void)header;
+    (void)err;
+    call->authorising = false;
+    if (status == 0)
+        attempt(call);
+    else
+        finish(call, call->err.code, &call->err);
+}
+
 static void refused(struct tarn_call *call)
 {
     struct tarn_err err = { 0 };
@@ -284,10 +297,16 @@ static void refused(struct tarn_call *call)
     else
         tarn_fail(&err, ret, "HTTP status 401 again and again; `skopeo login %s` may help",
                   call->endpoint->host);
-    if (ret < 0)
+    if (ret == -EINPROGRESS) {
+        call->err = err;
+        call->authorising = true;
+        call->wait = (struct tarn_authority_wait){ .context = call, .done = credentials_read };
+        tarn_authority_await_credentials(call->endpoint->authority, &call->wait);
+    } else if (ret < 0) {
         finish(call, ret, &err);
-    else
+    } else {
         attempt(call);
+    }
 }
 
 // One more try, unless that could do a thing twice.

@@ -372,24 +372,52 @@ static int place(unsigned i, char **path)
     return *path ? 0 : -ENOMEM;
 }
 
+int tarn_docker_config_search(const char *places, struct tarn_access *access, const char *host,
+                              const char *repository, struct tarn_err *err)
+{
+    for (const char *p = places; *p;) {
+        const size_t length = strcspn(p, "\n");
+        tarn_autofree char *file = strndup(p, length);
+        if (!file)
+            return tarn_fail(err, -ENOMEM, "out of memory");
+        const int ret = tarn_docker_config_read(file, access, host, repository, err);
+        if (ret != -ENOENT)
+            return ret;
+        p += length + (p[length] == '\n');
+    }
+    return -ENOENT;
+}
+
+// All places, one a line. A path with a newline in it is none.
+static int list_places(char **places)
+{
+    tarn_autobuf struct tarn_buf list = { 0 };
+    int ret = 0;
+    for (unsigned i = 0; ret == 0; i++) {
+        tarn_autofree char *path = NULL;
+        ret = place(i, &path);
+        if (ret == 0 && path && !strchr(path, '\n'))
+            ret = tarn_buf_printf(&list, "%s%s", list.length > 0 ? "\n" : "", path);
+    }
+    if (ret == -ERANGE)
+        ret = tarn_buf_append_zeros(&list, 1);
+    if (ret == 0)
+        *places = (char *)tarn_steal(list.data);
+    return ret;
+}
+
 int tarn_docker_config_find(struct tarn_access *access, const char *host, const char *repository,
                             struct tarn_err *err)
 {
-    for (unsigned i = 0;; i++) {
-        tarn_autofree char *path = NULL;
-        int ret = place(i, &path);
-        if (ret == -ERANGE)
-            break;
-        if (ret < 0)
-            return tarn_fail_errno(err, ret, "cannot look for credentials");
-        if (!path)
-            continue;
-        ret = tarn_docker_config_read(path, access, host, repository, err);
-        if (ret == 0)
-            break;
-        if (ret != -ENOENT)
-            return ret;
-    }
+    char *places = NULL;
+    int ret = list_places(&places);
+    if (ret < 0)
+        return tarn_fail_errno(err, ret, "cannot look for credentials");
+    free(access->config_places);
+    access->config_places = places;
+    ret = tarn_docker_config_search(places, access, host, repository, err);
+    if (ret < 0 && ret != -ENOENT)
+        return ret;
     access->known = true;
     return 0;
 }

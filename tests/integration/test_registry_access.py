@@ -94,6 +94,17 @@ def test_password_changed_while_mounted(tarn, made, bad, login, place):
     assert right(place, number=1)
 
 
+def test_login_while_mounted(tarn, made, bad, login, place):
+    """A registry that wants credentials from now on gets those of a login after the mount."""
+    login()
+    tarn("mount", f"docker://{bad.host}/{NAME}:t", place)
+    basic = base64.b64encode(f"{registries.USER}:{registries.PASSWORD}".encode()).decode()
+    bad.login = f"Basic {basic}"
+    assert help_.read_errno(place / "d51/f1") != 0
+    login(bad)
+    assert right(place, number=1)
+
+
 # --- tokens -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("post, field", [(200, "both"), (200, "access_token"), (404, "token"),

@@ -153,7 +153,7 @@ static inline void on_header(void *context, int status, const char *header,
     asker->calls++;
     asker->status = status;
     snprintf(asker->header, sizeof asker->header, "%s", header ? header : "");
-    snprintf(asker->text, sizeof asker->text, "%s", status < 0 ? err->text : "");
+    snprintf(asker->text, sizeof asker->text, "%s", err ? err->text : "");
 }
 
 struct world {
@@ -234,6 +234,17 @@ static inline void refused(struct world *world, const struct tarn_scope *scope, 
     if (ret != want || (want < 0 && !strstr(err.text, words)) || strstr(err.text, "secret"))
         fail_msg("%s: want %d '%s', got %d '%s'", challenge ? challenge : "(no challenge)", want,
                  words, ret, err.text);
+}
+
+// Waits until the credentials are read again: true if they are others.
+static inline bool read_again(struct world *world)
+{
+    struct asker asker = { .wait = { .context = &asker, .done = on_header } };
+    tarn_authority_await_credentials(world->authority, &asker.wait);
+    assert_int_equal(0, asker.calls);
+    while (asker.calls == 0)
+        uv_run(&world->http.loop, UV_RUN_ONCE);
+    return asker.status == 0;
 }
 
 // Up to the first token, which is "t1" and lives so long.

@@ -14,6 +14,7 @@ static char name[] = "user";
 static char password[] = "pass\"word\\\xc3\xa9";
 static char identity[] = "refresh";
 static char config[] = "/c/config.json";
+static char places[] = "/c/config.json\n/d/config.json";
 static char ca[] = "/ca.pem";
 
 static const struct tarn_access full = {
@@ -22,6 +23,7 @@ static const struct tarn_access full = {
     .password = password,
     .identity_token = identity,
     .config_file = config,
+    .config_places = places,
     .ca_file = ca,
     .insecure = true,
     .plain_http = true,
@@ -41,6 +43,7 @@ static void test_json(void **state)
     tarn_autojson json_t *json = tarn_access_to_json(&full);
     tarn_autofree char *text = tarn_json_dump(json);
     assert_string_equal("{\"ca_file\":\"/ca.pem\",\"config_file\":\"/c/config.json\","
+                        "\"config_places\":\"/c/config.json\\n/d/config.json\","
                         "\"identity_token\":\"refresh\",\"insecure\":true,\"known\":true,"
                         "\"password\":\"pass\\\"word\\\\\xc3\xa9\",\"plain_http\":true,"
                         "\"timeout\":7,\"username\":\"user\"}",
@@ -115,7 +118,7 @@ static void test_copy_and_equal(void **state)
     tarn_access_release(&copy);
 
     char other[] = "other";
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 9; i++) {
         struct tarn_access changed = full;
         if (i == 0)
             changed.username = other;
@@ -125,6 +128,8 @@ static void test_copy_and_equal(void **state)
             changed.identity_token = NULL;
         else if (i == 3)
             changed.config_file = other;
+        else if (i == 8)
+            changed.config_places = other;
         else if (i == 4)
             changed.ca_file = NULL;
         else if (i == 5)

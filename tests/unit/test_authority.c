@@ -133,7 +133,7 @@ static void test_sharing(void **state)
     for (unsigned i = 0; i < 3; i++)
         asker[i] = get(world, i, &pull);
     assert_int_equal(1, world->http.started);
-    tarn_authority_give_up(world->authority, &asker[1]->wait);
+    tarn_authority_give_up(&asker[1]->wait);
     answer_token(&world->http, "t1", 300);
     expect_header(asker[0], "Authorization: Bearer t1");
     assert_int_equal(0, asker[1]->calls);
@@ -141,8 +141,8 @@ static void test_sharing(void **state)
 
     // All give up: the answer serves the next one.
     struct asker *last = get(world, 0, &push);
-    tarn_authority_give_up(world->authority, &last->wait);
-    tarn_authority_give_up(world->authority, &last->wait);
+    tarn_authority_give_up(&last->wait);
+    tarn_authority_give_up(&last->wait);
     answer_token(&world->http, "t2", 300);
     assert_int_equal(0, last->calls);
     expect_header(get(world, 0, &push), "Authorization: Bearer t2");
@@ -150,7 +150,7 @@ static void test_sharing(void **state)
 
     // Or nobody, and the authority goes: the question goes too.
     last = get(world, 0, &(struct tarn_scope){ false, "third" });
-    tarn_authority_give_up(world->authority, &last->wait);
+    tarn_authority_give_up(&last->wait);
     tarn_authority_free(tarn_steal(world->authority));
     assert_int_equal(1, world->http.cancelled);
     assert_int_equal(0, last->calls);
@@ -170,7 +170,7 @@ static void ask_again(void *context, int status, const char *header, const struc
     assert_int_equal(-EAGAIN, status);
     assert_null(header);
     assert_non_null(strstr(err->text, "HTTP status 503"));
-    tarn_authority_give_up(nested->world->authority, &nested->world->askers[1].wait);
+    tarn_authority_give_up(&nested->world->askers[1].wait);
     tarn_authority_get(nested->world->authority, &pull, &nested->asker.wait);
 }
 

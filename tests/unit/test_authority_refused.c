@@ -2,6 +2,8 @@
 // Token servers that fail, registries that refuse, credentials that are wrong or not to be sent.
 #include "tests/unit/authority_world.h"
 
+#include <sys/stat.h>
+
 struct failure {
     int status;
     int code; // of the exchange
@@ -243,6 +245,13 @@ static void write_login(const char *path, const char *user, const char *password
     assert_int_equal(0, tarn_file_replace(AT_FDCWD, path, text, strlen(text), &err));
 }
 
+// Until the question goes on or is answered.
+static void wait_for_reading(struct world *world, const struct asker *asker)
+{
+    while (!world->http.exchange && asker->calls == 0)
+        uv_run(&world->http.loop, UV_RUN_ONCE);
+}
+
 static void test_new_login(void **state)
 {
     struct world *world = *state;
@@ -250,15 +259,19 @@ static void test_new_login(void **state)
     assert_non_null(mkdtemp(directory));
     tarn_autofree char *path = tarn_path_join(directory, "config.json");
     write_login(path, "a", "b");
+    world->access.config_places = tarn_asprintf("%s/none\n%s", directory, path);
     world->access.config_file = strdup(path);
     world->access.plain_http = true;
     log_in(world, "a", "b");
 
     // Basic.
     refused(world, &pull, NULL, "Basic", 0, "");
-    refused(world, &pull, "Authorization: Basic YTpi", "Basic", -EACCES, path);
+    refused(world, &pull, "Authorization: Basic YTpi", "Basic", -EINPROGRESS, path);
+    assert_false(read_again(world));
     write_login(path, "c", "d");
-    refused(world, &pull, "Authorization: Basic YTpi", "Basic", 0, "");
+    refused(world, &pull, "Authorization: Basic YTpi", "Basic", -EINPROGRESS, "");
+    refused(world, &pull, "Authorization: Basic YTpi", "Basic", -EINPROGRESS, "");
+    assert_true(read_again(world));
     expect_header(get(world, 0, &pull), "Authorization: Basic Yzpk");
     refused(world, &pull, "Authorization: Basic YTpi", "Basic", 0, ""); // one that was on its way
 
@@ -267,6 +280,7 @@ static void test_new_login(void **state)
     const struct asker *asker = get(world, 0, &pull);
     write_login(path, "e", "f");
     answer_status(&world->http, 403);
+    wait_for_reading(world, asker);
     expect_request(&world->http,
                    "POST http://a/t grant_type=password&client_id=tarn&scope=repository"
                    "%3Ans%2Frepo%3Apull&username=e&password=f");
@@ -277,6 +291,7 @@ static void test_new_login(void **state)
     asker = get(world, 0, &push);
     write_login(path, "g", "h");
     answer_status(&world->http, 403);
+    wait_for_reading(world, asker);
     write_login(path, "i", "j");
     answer_status(&world->http, 403);
     expect_failure(asker, -EACCES, "run `skopeo login h.io`");
@@ -286,7 +301,65 @@ static void test_new_login(void **state)
     struct tarn_err err;
     assert_int_equal(0, tarn_file_replace(AT_FDCWD, path, "{", 1, &err));
     answer_status(&world->http, 403);
+    wait_for_reading(world, asker);
     expect_failure(asker, -EACCES, path);
+    assert_int_equal(0, tarn_remove_tree(AT_FDCWD, directory, &err));
+}
+
+// Where there were no credentials, a login makes some.
+static void test_first_login(void **state)
+{
+    struct world *world = *state;
+    char directory[] = "/tmp/tarn-authority-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    tarn_autofree char *path = tarn_path_join(directory, "config.json");
+    struct tarn_err err;
+    world->access.config_places = strdup(path);
+    open_authority(world, "h.io");
+    refused(world, &pull, NULL, "Basic", -EINPROGRESS, "there are no credentials for h.io");
+    assert_false(read_again(world));
+    write_login(path, "a", "b");
+    refused(world, &pull, NULL, "Basic", -EINPROGRESS, "");
+    assert_true(read_again(world));
+    expect_header(get(world, 0, &pull), "Authorization: Basic YTpi");
+    assert_int_equal(0, tarn_remove_tree(AT_FDCWD, directory, &err));
+}
+
+// A helper that takes its time keeps nobody waiting but those who need it, and goes on when they gave up.
+static void test_slow_helper(void **state)
+{
+    struct world *world = *state;
+    char directory[] = "/tmp/tarn-authority-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    tarn_autofree char *path = tarn_path_join(directory, "config.json");
+    tarn_autofree char *program = tarn_path_join(directory, "docker-credential-slow");
+    tarn_autofree char *fifo = tarn_path_join(directory, "fifo");
+    tarn_autofree char *script = tarn_asprintf("#!/bin/sh\nread go <%s\n", fifo);
+    tarn_autofree char *search = tarn_asprintf("%s:%s", directory, getenv("PATH"));
+    static const char config[] = "{\"credsStore\":\"slow\"}";
+    struct tarn_err err;
+    assert_int_equal(0, mkfifo(fifo, 0600));
+    assert_int_equal(0, tarn_file_replace(AT_FDCWD, path, config, sizeof config - 1, &err));
+    assert_int_equal(0, tarn_file_replace(AT_FDCWD, program, script, strlen(script), &err));
+    assert_int_equal(0, chmod(program, 0700));
+    setenv("PATH", search, 1);
+    world->access.config_places = strdup(path);
+    open_authority(world, "h.io");
+    refused(world, &pull, NULL, "Basic", -EINPROGRESS, "");
+    struct asker asker = { .wait = { .context = &asker, .done = on_header } };
+    tarn_authority_await_credentials(world->authority, &asker.wait);
+    // The loop turns, and others get their headers.
+    for (int i = 0; i < 10; i++)
+        uv_run(&world->http.loop, UV_RUN_NOWAIT);
+    expect_header(get(world, 0, &pull), "");
+    assert_int_equal(0, asker.calls);
+    tarn_authority_give_up(&asker.wait);
+    tarn_authority_free(tarn_steal(world->authority));
+    tarn_autoclose int fd = open(fifo, O_RDWR | O_CLOEXEC); // does not wait for the helper
+    assert_int_equal(3, write(fd, "go\n", 3));
+    while (uv_run(&world->http.loop, UV_RUN_DEFAULT))
+        ;
+    assert_int_equal(0, asker.calls);
     assert_int_equal(0, tarn_remove_tree(AT_FDCWD, directory, &err));
 }
 
@@ -296,7 +369,7 @@ int main(void)
         TEST(test_failures),      TEST(test_large_answer), TEST(test_no_client),
         TEST(test_refused_token), TEST(test_other_server), TEST(test_basic),
         TEST(test_lacking),       TEST(test_realms),       TEST(test_plain_realm),
-        TEST(test_new_login),
+        TEST(test_new_login),     TEST(test_first_login),  TEST(test_slow_helper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -325,6 +325,18 @@ static void test_find(void **state)
     write_file(third, "{}");
     unsetenv("HOME");
     expect_user(NULL, NULL);
+
+    // All that was looked at, for later.
+    setenv("REGISTRY_AUTH_FILE", first, 1);
+    setenv("HOME", home, 1);
+    assert_int_equal(0, tarn_docker_config_find(&got, "h.io", "r", &err));
+    tarn_autofree char *places = tarn_asprintf("%s\n%s\n%s", first, third, fourth);
+    same("find", "places", places, got.config_places);
+    tarn_access_release(&got);
+    write_file(first, "{\"auths\":{\"h.io\":{\"username\":\"late\"}}}");
+    assert_int_equal(0, tarn_docker_config_search(places, &got, "h.io", "r", &err));
+    same("search", "username", "late", got.username);
+    tarn_access_release(&got);
 }
 
 int main(void)
