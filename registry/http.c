@@ -2,7 +2,6 @@
 // libcurl's multi interface on a libuv loop: a poll handle for each socket, one timer.
 #include "registry/http_internal.h"
 
-#include <pthread.h>
 #include <string.h>
 
 enum {
@@ -15,14 +14,6 @@ struct tarn_poll {
     struct tarn_http *http;
     curl_socket_t socket;
 };
-
-static pthread_once_t libcurl_once = PTHREAD_ONCE_INIT;
-
-static void start_libcurl(void)
-{
-    // Never undone: other threads may have clients of their own.
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 // --- what libcurl asks for -------------------------------------------------------------------------
 
@@ -44,12 +35,12 @@ static void finish_ended(struct tarn_http *http)
 {
     int left;
     const CURLMsg *message;
-    while ((message = curl_multi_info_read(http->multi, &left))) {
+    while ((message = tarn_libcurl()->multi_info_read(http->multi, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
         struct tarn_exchange *exchange;
         const CURLcode code = message->data.result;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
+        tarn_libcurl()->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
         tarn_exchange_finish(exchange, code);
     }
 }
@@ -58,7 +49,7 @@ static void act(struct tarn_http *http, curl_socket_t socket, int events)
 {
     int running;
     http->inside = true;
-    curl_multi_socket_action(http->multi, socket, events, &running);
+    tarn_libcurl()->multi_socket_action(http->multi, socket, events, &running);
     http->inside = false;
     do_later(http);
     finish_ended(http);
@@ -119,7 +110,7 @@ static struct tarn_poll *new_poll(struct tarn_http *http, curl_socket_t socket)
     poll->http = http;
     poll->socket = socket;
     http->handles++;
-    curl_multi_assign(http->multi, socket, poll);
+    tarn_libcurl()->multi_assign(http->multi, socket, poll);
     return poll;
 }
 
@@ -133,7 +124,7 @@ static int watch_socket(CURL *easy, curl_socket_t socket, int what, void *contex
         if (poll) {
             uv_poll_stop(&poll->handle);
             uv_close((uv_handle_t *)&poll->handle, poll_closed);
-            curl_multi_assign(http->multi, socket, NULL);
+            tarn_libcurl()->multi_assign(http->multi, socket, NULL);
         }
         return 0;
     }
@@ -153,12 +144,13 @@ static int watch_socket(CURL *easy, curl_socket_t socket, int what, void *contex
 
 struct tarn_http *tarn_http_new(uv_loop_t *loop, struct tarn_err *err)
 {
-    pthread_once(&libcurl_once, start_libcurl);
+    if (tarn_libcurl_load(err) < 0)
+        return NULL;
     struct tarn_http *http = calloc(1, sizeof *http);
-    CURLM *multi = curl_multi_init();
+    CURLM *multi = tarn_libcurl()->multi_init();
     if (!http || !multi) {
         free(http);
-        curl_multi_cleanup(multi);
+        tarn_libcurl()->multi_cleanup(multi);
         tarn_fail(err, -ENOMEM, "out of memory starting libcurl");
         return NULL;
     }
@@ -167,13 +159,13 @@ struct tarn_http *tarn_http_new(uv_loop_t *loop, struct tarn_err *err)
     http->handles = 1;
     uv_timer_init(loop, &http->timer);
     http->timer.data = http;
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, http);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, http);
-    curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-    curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_PER_HOST);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_SOCKETDATA, http);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_TIMERDATA, http);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_PER_HOST);
+    tarn_libcurl()->multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
     return http;
 }
 
@@ -186,7 +178,8 @@ void tarn_http_free(struct tarn_http *http)
 {
     if (!http)
         return;
-    curl_multi_cleanup(http->multi); // closes the kept connections, and with them their polls
+    tarn_libcurl()->multi_cleanup(
+        http->multi); // closes the kept connections, and with them their polls
     http->freed = true;
     uv_close((uv_handle_t *)&http->timer, timer_closed);
 }
@@ -220,7 +213,7 @@ bool tarn_http_add(struct tarn_exchange *exchange)
         return true;
     }
     // This asks for the timer, no more, so that no callback comes from within.
-    exchange->added = curl_multi_add_handle(http->multi, exchange->easy) == CURLM_OK;
+    exchange->added = tarn_libcurl()->multi_add_handle(http->multi, exchange->easy) == CURLM_OK;
     return exchange->added;
 }
 
@@ -233,7 +226,7 @@ void tarn_http_remove(struct tarn_exchange *exchange)
     }
     take_back(exchange);
     if (exchange->added)
-        curl_multi_remove_handle(http->multi, exchange->easy);
+        tarn_libcurl()->multi_remove_handle(http->multi, exchange->easy);
     exchange->added = false;
     tarn_exchange_free(exchange);
 }

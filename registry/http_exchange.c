@@ -32,9 +32,9 @@ static bool tell_head(struct tarn_exchange *exchange)
     long code = 0;
     curl_off_t length = -1;
     char *url = NULL;
-    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &code);
-    curl_easy_getinfo(exchange->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    curl_easy_getinfo(exchange->easy, CURLINFO_EFFECTIVE_URL, &url);
+    tarn_libcurl()->easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &code);
+    tarn_libcurl()->easy_getinfo(exchange->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    tarn_libcurl()->easy_getinfo(exchange->easy, CURLINFO_EFFECTIVE_URL, &url);
     const struct tarn_http_head head = {
         .status = (int)code,
         .length = length < 0 ? UINT64_MAX : (uint64_t)length,
@@ -128,8 +128,8 @@ void tarn_exchange_free(struct tarn_exchange *exchange)
 {
     if (!exchange)
         return;
-    curl_easy_cleanup(exchange->easy);
-    curl_slist_free_all(exchange->headers);
+    tarn_libcurl()->easy_cleanup(exchange->easy);
+    tarn_libcurl()->slist_free_all(exchange->headers);
     free(exchange->url);
     free(exchange->method);
     free(exchange);
@@ -146,9 +146,9 @@ void tarn_exchange_finish(struct tarn_exchange *exchange, CURLcode code)
         status = exchange->status;
     if (status < 0)
         tarn_fail(&err, status, "%s",
-                  exchange->text[0] ? exchange->text : curl_easy_strerror(code));
+                  exchange->text[0] ? exchange->text : tarn_libcurl()->easy_strerror(code));
     if (exchange->added)
-        curl_multi_remove_handle(exchange->http->multi, exchange->easy);
+        tarn_libcurl()->multi_remove_handle(exchange->http->multi, exchange->easy);
     if (!exchange->cancelled) {
         exchange->cancelled = true; // cancelling from within done() is nothing
         exchange->request.done(exchange->request.context, status, &err);
@@ -167,10 +167,11 @@ void tarn_exchange_cancel(struct tarn_exchange *exchange)
 const char *tarn_http_header(const struct tarn_http_head *head, const char *name)
 {
     struct curl_header *header;
-    if (curl_easy_header(head->private, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+    if (tarn_libcurl()->easy_header(head->private, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return NULL;
     if (header->amount > 1)
-        curl_easy_header(head->private, name, header->amount - 1, CURLH_HEADER, -1, &header);
+        tarn_libcurl()->easy_header(head->private, name, header->amount - 1, CURLH_HEADER, -1,
+                                    &header);
     return header->value;
 }
 
@@ -178,8 +179,9 @@ char *tarn_http_header_list(const struct tarn_http_head *head, const char *name)
 {
     struct curl_header *header;
     char *list = NULL;
-    for (size_t i = 0;
-         curl_easy_header(head->private, name, i, CURLH_HEADER, -1, &header) == CURLHE_OK; i++) {
+    for (size_t i = 0; tarn_libcurl()->easy_header(head->private, name, i, CURLH_HEADER, -1,
+                                                   &header) == CURLHE_OK;
+         i++) {
         tarn_autofree char *before = list;
         list = tarn_asprintf("%s%s%s", before ? before : "", before ? ", " : "", header->value);
         if (!list)
@@ -201,25 +203,26 @@ static void set_method(struct tarn_exchange *exchange)
     const char *method = exchange->method;
     const bool body = is(method, "POST") || is(method, "PUT") || is(method, "PATCH");
     if (is(method, "HEAD")) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_NOBODY, 1L);
     } else if (body) {
-        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
-        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)exchange->request.body_length);
-        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
-        curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
-        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_rewind);
-        curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
-        curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                                    (curl_off_t)exchange->request.body_length);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_READFUNCTION, on_send);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_READDATA, exchange);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_rewind);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
     } else {
-        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_HTTPGET, 1L);
         if (!is(method, "GET"))
-            curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+            tarn_libcurl()->easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     }
     if (!body) {
         // A header of ours goes to the first host only: libcurl drops Authorization elsewhere.
-        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
-        curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
     }
 }
 
@@ -228,41 +231,41 @@ static void set_tls(CURL *easy, const struct tarn_access *access)
     if (!access)
         return;
     if (access->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, access->ca_file);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_CAINFO, access->ca_file);
     if (access->insecure) {
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
 }
 
 static void set_options(struct tarn_exchange *exchange)
 {
     CURL *easy = exchange->easy;
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
-    curl_easy_setopt(easy, CURLOPT_URL, exchange->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_PRIVATE, exchange);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_URL, exchange->url);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     // Ending a request does not wait for a name server that does not answer.
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->text);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_SIZE);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->text);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_SIZE);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     if (strncmp(exchange->url, "https:", 6) == 0)
-        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L); // it may turn out to carry several
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
+        tarn_libcurl()->easy_setopt(easy, CURLOPT_PIPEWAIT, 1L); // it may turn out to carry several
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
     set_method(exchange);
     set_tls(easy, exchange->request.access);
 }
 
 static int add_header(struct tarn_exchange *exchange, const char *text)
 {
-    struct curl_slist *list = curl_slist_append(exchange->headers, text);
+    struct curl_slist *list = tarn_libcurl()->slist_append(exchange->headers, text);
     if (!list)
         return -ENOMEM;
     exchange->headers = list;
@@ -271,7 +274,7 @@ static int add_header(struct tarn_exchange *exchange, const char *text)
 
 static int prepare(struct tarn_exchange *exchange, const struct tarn_http_request *request)
 {
-    exchange->easy = curl_easy_init();
+    exchange->easy = tarn_libcurl()->easy_init();
     exchange->url = strdup(request->url);
     exchange->method = strdup(request->method);
     if (!exchange->easy || !exchange->url || !exchange->method)
@@ -307,15 +310,15 @@ int tarn_http_start(struct tarn_http *http, const struct tarn_http_request *requ
 static char *part_of(CURLU *url, CURLUPart part, unsigned flags)
 {
     char *text = NULL;
-    return curl_url_get(url, part, &text, flags) == CURLUE_OK ? text : NULL;
+    return tarn_libcurl()->url_get(url, part, &text, flags) == CURLUE_OK ? text : NULL;
 }
 
 static CURLU *parse_url(const char *text)
 {
-    CURLU *url = curl_url();
-    if (url && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK)
+    CURLU *url = tarn_libcurl()->url();
+    if (url && tarn_libcurl()->url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK)
         return url;
-    curl_url_cleanup(url);
+    tarn_libcurl()->url_cleanup(url);
     return NULL;
 }
 
@@ -324,20 +327,22 @@ static bool same_part(CURLU *a, CURLU *b, CURLUPart part, unsigned flags)
     char *x = part_of(a, part, flags);
     char *y = part_of(b, part, flags);
     const bool same = x && y ? strcasecmp(x, y) == 0 : x == y;
-    curl_free(x);
-    curl_free(y);
+    tarn_libcurl()->free(x);
+    tarn_libcurl()->free(y);
     return same;
 }
 
 bool tarn_http_same_origin(const char *a, const char *b)
 {
+    if (tarn_libcurl_load(NULL) < 0)
+        return false;
     CURLU *x = parse_url(a);
     CURLU *y = parse_url(b);
     const bool same = x && y && same_part(x, y, CURLUPART_SCHEME, 0) &&
                       same_part(x, y, CURLUPART_HOST, 0) &&
                       same_part(x, y, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-    curl_url_cleanup(x);
-    curl_url_cleanup(y);
+    tarn_libcurl()->url_cleanup(x);
+    tarn_libcurl()->url_cleanup(y);
     return same;
 }
 
@@ -348,16 +353,18 @@ static void keep_tls(CURLU *url, const char *base)
     char *scheme = from ? part_of(from, CURLUPART_SCHEME, 0) : NULL;
     if (scheme && is(scheme, "https") && same_part(url, from, CURLUPART_HOST, 0) &&
         same_part(url, from, CURLUPART_PORT, 0))
-        curl_url_set(url, CURLUPART_SCHEME, scheme, 0);
-    curl_free(scheme);
-    curl_url_cleanup(from);
+        tarn_libcurl()->url_set(url, CURLUPART_SCHEME, scheme, 0);
+    tarn_libcurl()->free(scheme);
+    tarn_libcurl()->url_cleanup(from);
 }
 
 char *tarn_http_resolve(const char *base, const char *location)
 {
+    if (tarn_libcurl_load(NULL) < 0)
+        return NULL;
     CURLU *url = parse_url(base);
-    if (!url || curl_url_set(url, CURLUPART_URL, location, 0) != CURLUE_OK) {
-        curl_url_cleanup(url);
+    if (!url || tarn_libcurl()->url_set(url, CURLUPART_URL, location, 0) != CURLUE_OK) {
+        tarn_libcurl()->url_cleanup(url);
         return NULL;
     }
     char *scheme = part_of(url, CURLUPART_SCHEME, 0);
@@ -366,16 +373,18 @@ char *tarn_http_resolve(const char *base, const char *location)
     char *text = part_of(url, CURLUPART_URL, 0);
     char *result =
         scheme && (is(scheme, "http") || is(scheme, "https")) && text ? strdup(text) : NULL;
-    curl_free(scheme);
-    curl_free(text);
-    curl_url_cleanup(url);
+    tarn_libcurl()->free(scheme);
+    tarn_libcurl()->free(text);
+    tarn_libcurl()->url_cleanup(url);
     return result;
 }
 
 char *tarn_http_escape(const char *text)
 {
-    char *escaped = curl_easy_escape(NULL, text, 0);
+    if (tarn_libcurl_load(NULL) < 0)
+        return NULL;
+    char *escaped = tarn_libcurl()->easy_escape(NULL, text, 0);
     char *result = escaped ? strdup(escaped) : NULL;
-    curl_free(escaped);
+    tarn_libcurl()->free(escaped);
     return result;
 }

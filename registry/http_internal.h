@@ -3,9 +3,8 @@
 #ifndef TARN_REGISTRY_HTTP_INTERNAL_H
 #define TARN_REGISTRY_HTTP_INTERNAL_H
 
-#include <curl/curl.h>
-
 #include "registry/http.h"
+#include "registry/libcurl.h"
 
 struct tarn_exchange {
     struct tarn_http *http;
