@@ -14,8 +14,12 @@ struct tarn_image_conversion {
     struct tarn_layer_queue *queue;
     struct tarn_convert_summary *summary; // stage B's
     struct tarn_blob_uploader *uploader;  // stage B's; until the bootstrap is made
-    bool *read;                     // stage A's: for each layer, whether it was read, not reused
-    struct tarn_digest tree_digest; // stage A's, until it is joined
+
+    // Stage A's, until it is joined.
+    bool *read;      // for each layer, whether it was read, not reused
+    uint32_t copied; // layers whose original was copied, or is left to whoever does it afterwards
+    uint64_t uncopied_bytes; // of the layers above that were read
+    struct tarn_digest tree_digest;
 };
 
 // Tells options->progress, if anyone listens.

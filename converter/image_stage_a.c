@@ -5,6 +5,8 @@
 #include "format/listing.h"
 #include "format/merge.h"
 
+enum { UNCOPIED_MAX = 512 << 20 };
+
 static void on_read(void *context, uint64_t bytes)
 {
     tarn_image_tell(context, TARN_CONVERT_DONE, bytes);
@@ -115,27 +117,43 @@ static int prepare(struct tarn_image_conversion *conversion, uint32_t i,
     return ret;
 }
 
-// The original's layers; of those that were not read the destination has the original as a rule, which is
-// looked after once, when it is published.
-static void copy_layers(struct tarn_image_conversion *conversion)
+// Copies the original of the first `end` layers, and drops their downloads. Of those that were not read the
+// destination has the original as a rule, which is looked after once, when it is published; as is what
+// fails here.
+static void copy_layers(struct tarn_image_conversion *conversion, uint32_t end)
 {
     const struct tarn_image_job *job = conversion->job;
     const volatile sig_atomic_t *cancel = job->options->cancel;
-    for (uint32_t i = 0; i < job->layer_count; i++) {
+    while (job->copy && conversion->copied < end) {
+        const uint32_t i = conversion->copied++;
         const struct tarn_layer_source *source = &job->layers[i].source;
         if (source->kind != TARN_LAYER_SOURCE_BLOB || !conversion->read[i])
             continue;
         if ((cancel && *cancel) || tarn_layer_queue_stopped(conversion->queue) ||
             tarn_copy_blob(job->copy, &source->blob, NULL) < 0)
-            break;
+            conversion->copied = job->layer_count;
+        else if (source->fetch)
+            tarn_layer_fetch_drop(source->fetch, source->fetch_index);
     }
+    conversion->uncopied_bytes = 0;
 }
 
-// All layers are read, so the original is sound: what is left to do beside stage B.
+// Layer i was read. Its original waits for the others', because while stage B has nothing to do yet the next
+// layer is more urgent, but not at the price of a full disk: its download stays until it is copied.
+static void note_read(struct tarn_image_conversion *conversion, uint32_t i)
+{
+    const struct tarn_layer_source *source = &conversion->job->layers[i].source;
+    conversion->read[i] = true;
+    if (source->fetch)
+        conversion->uncopied_bytes += source->blob.size;
+    if (conversion->uncopied_bytes > UNCOPIED_MAX)
+        copy_layers(conversion, i + 1);
+}
+
+// What is left to do beside stage B once all layers are read.
 static int after_last(struct tarn_image_conversion *conversion, struct tarn_err *err)
 {
-    if (conversion->job->copy)
-        copy_layers(conversion);
+    copy_layers(conversion, conversion->job->layer_count);
     const int ret = tarn_listing_digest(conversion->chain.merged, &conversion->tree_digest);
     return ret < 0 ? tarn_fail(err, ret, "out of memory") : 0;
 }
@@ -146,11 +164,13 @@ static int stage_a_layer(struct tarn_image_conversion *conversion, uint32_t i, s
     int ret = prepare(conversion, i, &prepared, err);
     if (ret < 0)
         tarn_err_prepend(err, "layer %u", i);
-    conversion->read[i] = !prepared.reused;
+    const bool reused = prepared.reused;
     if (ret == 0 && !tarn_layer_queue_put(conversion->queue, &prepared))
         ret = -ECANCELED;
     if (ret < 0)
         tarn_prepared_layer_release(&prepared);
+    else if (!reused)
+        note_read(conversion, i);
     return ret;
 }
 

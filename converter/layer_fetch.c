@@ -227,13 +227,6 @@ static ssize_t wait_for(struct tarn_layer_fetch *fetch, struct layer *layer, uin
     return there > 0 ? (ssize_t)tarn_min_u64(there, PIECE) : status;
 }
 
-static void drop_file(struct layer *layer)
-{
-    if (layer->fd >= 0)
-        close(layer->fd);
-    layer->fd = -1;
-}
-
 int tarn_layer_fetch_read(struct tarn_layer_fetch *fetch, uint32_t index,
                           int (*data)(void *context, const void *bytes, size_t length),
                           void *context, struct tarn_err *err)
@@ -257,7 +250,7 @@ int tarn_layer_fetch_read(struct tarn_layer_fetch *fetch, uint32_t index,
         offset += (uint64_t)n;
     }
     if (n == 0 && !fetch->options.keep)
-        drop_file(layer);
+        tarn_layer_fetch_drop(fetch, index);
     return (int)n;
 }
 
@@ -274,4 +267,14 @@ int tarn_layer_fetch_file(struct tarn_layer_fetch *fetch, const struct tarn_dige
     }
     pthread_mutex_unlock(&fetch->lock);
     return fd;
+}
+
+void tarn_layer_fetch_drop(struct tarn_layer_fetch *fetch, uint32_t index)
+{
+    pthread_mutex_lock(&fetch->lock);
+    struct layer *layer = &fetch->layers[index];
+    if (layer->fd >= 0)
+        close(layer->fd);
+    layer->fd = -1;
+    pthread_mutex_unlock(&fetch->lock);
 }

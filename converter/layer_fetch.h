@@ -20,7 +20,7 @@ struct tarn_layer_fetch_options {
     const struct tarn_access *access;
     const struct tarn_blob_id *layers;
     uint32_t layer_count;
-    bool keep; // files stay until the end; else each goes when it was read
+    bool keep; // files stay until they are dropped, or the end; else each goes when it was read
 };
 
 // NULL when out of memory.
@@ -40,5 +40,7 @@ int tarn_layer_fetch_read(struct tarn_layer_fetch *fetch, uint32_t index,
 
 // A file with all bytes of a layer that was kept, or -1. Borrowed. Any thread.
 int tarn_layer_fetch_file(struct tarn_layer_fetch *fetch, const struct tarn_digest *digest);
+// The layer, which was read, is needed no more: its file goes. Nobody may use it any more.
+void tarn_layer_fetch_drop(struct tarn_layer_fetch *fetch, uint32_t index);
 
 #endif

@@ -105,6 +105,10 @@ static void test_all(void **state)
     }
     const struct tarn_digest other = { { 1 } };
     assert_int_equal(tarn_layer_fetch_file(fetch, &other), -1);
+    tarn_layer_fetch_drop(fetch, 1);
+    tarn_layer_fetch_drop(fetch, 1);
+    for (unsigned i = 0; i < LAYERS; i++)
+        assert_int_equal(tarn_layer_fetch_file(fetch, &fixture->blobs[i].digest) >= 0, i != 1);
 }
 
 // The lower layers are not read: they were found converted.
