@@ -6,7 +6,6 @@
 #include "registry/call.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -343,7 +342,9 @@ static void ended(struct tarn_call *call)
     }
     call->err = (struct tarn_err){ 0 };
     const int ret = call->request.end ? call->request.end(call->request.context, &call->err) : 0;
-    if (ret != -EAGAIN) {
+    if (ret == -ERESTART) {
+        attempt(call);
+    } else if (ret != -EAGAIN) {
         finish(call, ret, &call->err);
     } else if (call->progress) {
         call->progress = false; // this attempt's: one that brings nothing is followed by a pause
@@ -358,6 +359,10 @@ static void on_done(void *context, int status, const struct tarn_err *err)
 {
     struct tarn_call *call = context;
     call->exchange = NULL;
+    if (call->decided && call->status == -ERESTART) {
+        attempt(call);
+        return;
+    }
     if (call->decided && call->status != -EAGAIN) {
         finish(call, call->status, &call->err);
         return;
@@ -407,20 +412,20 @@ static int make_url(struct tarn_call *call)
 
 static int send_request(struct tarn_call *call, struct tarn_err *err)
 {
-    char range[80];
+    char range[sizeof "Range: " + TARN_CALL_RANGE] = "Range: ";
     const char *headers[6];
     size_t n = 0;
-    uint64_t first;
-    uint64_t last;
     for (size_t i = 0; i < sizeof call->headers / sizeof call->headers[0]; i++)
         if (call->headers[i])
             headers[n++] = call->headers[i];
     if (call->authorization)
         headers[n++] = call->authorization;
-    if (call->request.range && call->request.range(call->request.context, &first, &last)) {
-        snprintf(range, sizeof range, "Range: bytes=%" PRIu64 "-%" PRIu64, first, last);
+    const int ranged =
+        call->request.range ? call->request.range(call->request.context, range + strlen(range)) : 0;
+    if (ranged < 0)
+        return tarn_fail_errno(err, ranged, "nothing more to ask for");
+    if (ranged > 0)
         headers[n++] = range;
-    }
     headers[n] = NULL;
     const struct tarn_http_request request = {
         .method = call->request.method,

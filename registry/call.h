@@ -20,8 +20,19 @@ void tarn_endpoint_free(struct tarn_endpoint *endpoint);
 TARN_DEFINE_CLEANUP(struct tarn_endpoint, tarn_endpoint_free)
 const char *tarn_endpoint_host(const struct tarn_endpoint *endpoint);
 const char *tarn_endpoint_repository(const struct tarn_endpoint *endpoint);
+// Whether several ranges may be asked for in one request: until it has turned out that they may not.
+bool tarn_endpoint_multipart(const struct tarn_endpoint *endpoint);
+enum tarn_endpoint_finding {
+    TARN_ENDPOINT_WORKS,
+    TARN_ENDPOINT_FAILS,
+    // Perhaps: it counts only where none has worked yet.
+    TARN_ENDPOINT_SEEMS_TO_FAIL,
+};
+void tarn_endpoint_note_multipart(struct tarn_endpoint *endpoint, enum tarn_endpoint_finding found);
 
 struct tarn_call;
+
+enum { TARN_CALL_RANGE = 2048 }; // bytes of a header Range at most
 
 struct tarn_call_request {
     const char *method; // a literal
@@ -37,12 +48,14 @@ struct tarn_call_request {
     bool once;
     unsigned timeout; // seconds; 0: the access's
     void *context;
-    // NULL, or asked before each attempt for a range to ask for: true, and [*first, *last].
-    bool (*range)(void *context, uint64_t *first, uint64_t *last);
+    // NULL, or asked before each attempt for the value of the header Range: 1 with text; 0: all; -errno:
+    // the call ends.
+    int (*range)(void *context, char text[TARN_CALL_RANGE]);
     // For each answer but 401, 408, 429 and 5xx (not 501 and 505). 0: go on to its body; -EAGAIN with err: this attempt
-    // failed, repeat; else how the call ends, with err.
+    // failed, repeat; -ERESTART: repeat at once, and range() asks for something else; else how the call
+    // ends, with err.
     int (*head)(void *context, const struct tarn_http_head *head, struct tarn_err *err);
-    // NULL: the body does not matter. A negative return ends the call.
+    // NULL: the body does not matter. A negative return but -ERESTART ends the call.
     int (*data)(void *context, const void *bytes, size_t length, struct tarn_err *err);
     // NULL, or the answer came whole: 0 or as head(); -EAGAIN without delay if there was progress.
     int (*end)(void *context, struct tarn_err *err);

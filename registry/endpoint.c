@@ -58,6 +58,19 @@ const char *tarn_endpoint_repository(const struct tarn_endpoint *endpoint)
     return endpoint->repository;
 }
 
+bool tarn_endpoint_multipart(const struct tarn_endpoint *endpoint)
+{
+    return endpoint->multipart != MULTIPART_FAILS;
+}
+
+void tarn_endpoint_note_multipart(struct tarn_endpoint *endpoint, enum tarn_endpoint_finding found)
+{
+    if (found == TARN_ENDPOINT_FAILS)
+        endpoint->multipart = MULTIPART_FAILS;
+    else if (endpoint->multipart == MULTIPART_UNKNOWN)
+        endpoint->multipart = found == TARN_ENDPOINT_WORKS ? MULTIPART_WORKS : MULTIPART_FAILS;
+}
+
 char *tarn_endpoint_url(const struct tarn_endpoint *endpoint, const char *path)
 {
     const char *host = strcmp(endpoint->host, DOCKER_HUB) == 0 ? DOCKER_HUB_HOST : endpoint->host;

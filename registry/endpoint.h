@@ -15,6 +15,7 @@ struct tarn_endpoint {
     // Loopback, nothing said about TLS: what the server speaks shows at the first answer.
     bool may_switch;
     bool answered; // so what it speaks is known
+    enum { MULTIPART_UNKNOWN, MULTIPART_WORKS, MULTIPART_FAILS } multipart;
 };
 
 // The URL of a path behind /v2/REPOSITORY/, in fresh memory; NULL when out of memory.

@@ -309,6 +309,7 @@ static const struct tarn_repository_operations operations = {
     .close = remote_close,
     .read = tarn_remote_read,
     .cancel = tarn_remote_cancel,
+    .max_ranges = tarn_remote_max_ranges,
     .has_blob = has_blob,
     .mount_blob = mount_blob,
     .upload = tarn_remote_upload,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of a registry's repository share: remote.c (opening, single requests), remote_read.c,
+// What the parts of a registry's repository share: remote.c (opening, single requests), remote_read.c, remote_blob.c,
 // remote_upload.c, remote_publish.c.
 #ifndef TARN_REGISTRY_REMOTE_INTERNAL_H
 #define TARN_REGISTRY_REMOTE_INTERNAL_H
@@ -36,10 +36,21 @@ enum { TARN_REMOTE_TAG = 80 };
 void tarn_remote_layer_tag(const struct tarn_digest *key, char tag[TARN_REMOTE_TAG]);
 void tarn_remote_referrers_tag(const struct tarn_digest *subject, char tag[TARN_REMOTE_TAG]);
 
+// What reads begin with.
+struct tarn_remote_transfer {
+    struct tarn_transfer transfer;
+    void (*cancel)(struct tarn_remote_transfer *base);
+};
+
 // remote_read.c
 int tarn_remote_read(struct tarn_repository *repository, const struct tarn_read *read,
                      struct tarn_transfer **transfer, struct tarn_err *err) tarn_must_check;
-void tarn_remote_cancel(struct tarn_transfer *base);
+void tarn_remote_cancel(struct tarn_transfer *transfer);
+
+// remote_blob.c: TARN_READ_BLOB.
+int tarn_remote_read_blob(struct tarn_repository *repository, const struct tarn_read *read,
+                          struct tarn_transfer **transfer, struct tarn_err *err) tarn_must_check;
+size_t tarn_remote_max_ranges(const struct tarn_repository *repository);
 
 // A whole document into buf, checked against digest, if not NULL. name: a tag or a digest's text. buf and
 // name live until done(), which gets -ENOENT where there is none. For the parts that work step by step.

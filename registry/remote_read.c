@@ -1,36 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads from a registry: blobs and ranges here, documents by remote_document.c. A listing is made of up to
-// two documents, one after the other:
+// Reads from a registry: blobs by remote_blob.c, documents by remote_document.c. A listing is made here, of
+// up to two documents, one after the other:
 //   REFERRERS  the referrers API, or where the registry has none the tag that stands for it
 //   LAYERS     what the tag shows, asked once; then the tag of the layer's key
-#include <inttypes.h>
 #include <string.h>
 
 #include "registry/image_index.h"
 #include "registry/oci.h"
 #include "registry/remote_internal.h"
 
-enum { WRONG_RANGES_MAX = 3 };
-
 struct transfer {
-    struct tarn_transfer base;
+    struct tarn_remote_transfer base;
     struct tarn_remote *remote;
     struct tarn_read read;
     char *tag; // owns read.tag
-    struct tarn_call *call;
     struct tarn_document *document;
     unsigned step;
     struct tarn_buf buf; // a document
     json_t *entries;     // of a listing
-    // A blob:
-    struct tarn_read_range *ranges; // at least one
-    size_t current;
-    uint64_t position;
-    uint64_t end;  // of the current one, UINT64_MAX: not known
-    uint64_t skip; // bytes of the answer before position
-    struct tarn_hasher *hasher;
-    unsigned wrong_ranges;
-    bool telling; // read.data() or read.done(): freed after it
+    bool telling;        // read.data() or read.done(): freed after it
     bool cancelled;
 };
 
@@ -39,22 +27,17 @@ static void transfer_free(struct transfer *transfer)
     if (!transfer)
         return;
     free(transfer->tag);
-    free(transfer->ranges);
     tarn_buf_release(&transfer->buf);
     json_decref(transfer->entries);
-    tarn_hasher_free(transfer->hasher);
     free(transfer);
 }
 TARN_DEFINE_CLEANUP(struct transfer, transfer_free)
 
-void tarn_remote_cancel(struct tarn_transfer *base)
+static void cancel(struct tarn_remote_transfer *base)
 {
     struct transfer *transfer = (struct transfer *)base;
-    if (transfer->call)
-        tarn_call_cancel(transfer->call);
     if (transfer->document)
         tarn_document_cancel(transfer->document);
-    transfer->call = NULL;
     transfer->document = NULL;
     transfer->cancelled = true;
     if (!transfer->telling)
@@ -66,206 +49,11 @@ static void finish(struct transfer *transfer, int status, const struct tarn_err 
     struct tarn_err told = { 0 };
     if (status < 0)
         told = *err;
-    transfer->call = NULL;
     transfer->document = NULL;
     transfer->telling = true;
     if (!transfer->cancelled)
         transfer->read.done(transfer->read.context, status, &told);
     transfer_free(transfer);
-}
-
-// --- blobs ------------------------------------------------------------------------------------------
-
-static bool is_whole(const struct tarn_read *read)
-{
-    return read->range_count == 0 && read->offset == 0 &&
-           (read->length == UINT64_MAX || read->length == read->size);
-}
-
-static bool blob_range(void *context, uint64_t *first, uint64_t *last)
-{
-    const struct transfer *transfer = context;
-    *first = transfer->position;
-    *last = transfer->end == UINT64_MAX ? INT64_MAX : transfer->end - 1;
-    return transfer->position > 0 || !is_whole(&transfer->read);
-}
-
-// "bytes FIRST-LAST/TOTAL", TOTAL may be "*".
-static bool parse_content_range(const char *text, uint64_t *first, uint64_t *last, uint64_t *total)
-{
-    int end = 0;
-    *total = UINT64_MAX;
-    if (!text || sscanf(text, "bytes %20" SCNu64 "-%20" SCNu64 "/%n", first, last, &end) != 2 ||
-        end == 0 || *first > *last || *last == UINT64_MAX)
-        return false;
-    return text[end] == '*' || sscanf(text + end, "%20" SCNu64, total) == 1;
-}
-
-static int wrong_range(struct transfer *transfer, const char *text, struct tarn_err *err)
-{
-    const int code = ++transfer->wrong_ranges < WRONG_RANGES_MAX ? -EAGAIN : -EIO;
-    return tarn_fail(err, code,
-                     "asked for bytes from %" PRIu64
-                     ", the answer holds '%.80s'; a proxy that breaks ranges?",
-                     transfer->position, text ? text : "");
-}
-
-static int check_size(const struct transfer *transfer, uint64_t size, struct tarn_err *err)
-{
-    if (size == UINT64_MAX || transfer->read.size == 0 || size == transfer->read.size)
-        return 0;
-    return tarn_fail(err, -EIO, "the blob has %" PRIu64 " bytes and not %" PRIu64, size,
-                     transfer->read.size);
-}
-
-static int blob_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
-{
-    struct transfer *transfer = context;
-    uint64_t first;
-    uint64_t last;
-    uint64_t total;
-    char text[TARN_DIGEST_TEXT];
-    const char *digest = tarn_http_header(head, "Docker-Content-Digest");
-    const char *encoding = tarn_http_header(head, "Content-Encoding");
-    if (head->status == 416)
-        return tarn_fail(err, -EUCLEAN,
-                         "HTTP status 416: bytes from %" PRIu64
-                         " lie past its end; is it still whole there?",
-                         transfer->position);
-    if (head->status != 200 && head->status != 206)
-        return tarn_call_unexpected(head, "blob", err);
-    if (encoding && strcmp(encoding, "identity") != 0)
-        return tarn_fail(err, -EIO,
-                         "the blob comes with Content-Encoding %.60s, which nobody asked for",
-                         encoding);
-    if (digest && strcmp(digest, tarn_digest_format(&transfer->read.digest, text)) != 0)
-        return tarn_fail(err, -EIO, "its Docker-Content-Digest is %.100s", digest);
-    if (head->status == 200) { // the whole blob, whatever was asked for
-        transfer->skip = transfer->position;
-        return check_size(transfer, head->length, err);
-    }
-    const char *range = tarn_http_header(head, "Content-Range");
-    if (!parse_content_range(range, &first, &last, &total) || first > transfer->position ||
-        last < transfer->position)
-        return wrong_range(transfer, range, err);
-    transfer->skip = transfer->position - first;
-    return check_size(transfer, total, err);
-}
-
-static void next_range(struct transfer *transfer)
-{
-    const struct tarn_read_range *range = &transfer->ranges[++transfer->current];
-    transfer->skip = range->offset - transfer->position; // if the answer goes on
-    transfer->position = range->offset;
-    transfer->end = range->offset + range->length;
-}
-
-// 1: the transfer was cancelled and is gone.
-static int hand_on_piece(struct transfer *transfer, const uint8_t *bytes, size_t length,
-                         struct tarn_err *err)
-{
-    if (transfer->hasher)
-        tarn_hasher_update(transfer->hasher, bytes, length);
-    transfer->position += length;
-    transfer->telling = true;
-    const int ret = transfer->read.data(transfer->read.context, bytes, length);
-    transfer->telling = false;
-    if (transfer->cancelled) {
-        transfer_free(transfer);
-        return 1;
-    }
-    return ret < 0 ? tarn_fail_errno(err, ret, "reading was given up") : 0;
-}
-
-static int blob_data(void *context, const void *bytes, size_t length, struct tarn_err *err)
-{
-    struct transfer *transfer = context;
-    const uint8_t *from = bytes;
-    while (length > 0) {
-        const uint64_t room = transfer->end - transfer->position;
-        const size_t skip = (size_t)tarn_min_u64(transfer->skip, length);
-        const size_t piece = (size_t)tarn_min_u64(length - skip, room);
-        transfer->skip -= skip;
-        if (skip == 0 && room == 0 && transfer->current + 1 < transfer->read.range_count)
-            next_range(transfer);
-        else if (skip == 0 && room == 0) // an answer without ranges goes on; blob_done() knows
-            return tarn_fail(err, -ENODATA, "the blob has more than %" PRIu64 " bytes",
-                             transfer->end);
-        else if (piece > 0) {
-            const int ret = hand_on_piece(transfer, from + skip, piece, err);
-            if (ret != 0)
-                return ret < 0 ? ret : 0;
-        }
-        from += skip + piece;
-        length -= skip + piece;
-    }
-    return 0;
-}
-
-static int blob_end(void *context, struct tarn_err *err)
-{
-    struct transfer *transfer = context;
-    struct tarn_digest found;
-    if (transfer->end != UINT64_MAX && transfer->position < transfer->end)
-        return tarn_fail(err, -EAGAIN, "it ends after %" PRIu64 " bytes", transfer->position);
-    if (transfer->current + 1 < transfer->read.range_count) {
-        next_range(transfer);
-        return tarn_fail(err, -EAGAIN, "the next range");
-    }
-    if (!transfer->hasher)
-        return 0;
-    tarn_hasher_finish(transfer->hasher, &found);
-    if (tarn_digest_equal(&found, &transfer->read.digest))
-        return 0;
-    char text[TARN_DIGEST_TEXT];
-    return tarn_fail(err, -EIO, "the blob came with digest %s", tarn_digest_format(&found, text));
-}
-
-static void blob_done(void *context, int status, const struct tarn_err *err)
-{
-    struct transfer *transfer = context;
-    const bool enough = status == -ENODATA && transfer->position == transfer->end;
-    if (enough)
-        status = transfer->hasher ? -EIO : 0;
-    finish(transfer, status, err);
-}
-
-static int start_blob(struct transfer *transfer, struct tarn_err *err)
-{
-    const struct tarn_read *read = &transfer->read;
-    char digest[TARN_DIGEST_TEXT];
-    char path[TARN_DIGEST_TEXT + 8];
-    snprintf(path, sizeof path, "blobs/%s", tarn_digest_format(&read->digest, digest));
-    if (!(transfer->ranges = tarn_read_ranges(read)))
-        return tarn_fail(err, -ENOMEM, "out of memory");
-    const struct tarn_read_range *first = transfer->ranges;
-    const struct tarn_read_range *last = read->range_count ? first + read->range_count - 1 : first;
-    if (read->size > 0 &&
-        (last->length == UINT64_MAX ? last->offset > read->size
-                                    : !tarn_range_ok(last->offset, last->length, read->size)))
-        return tarn_fail(err, -EUCLEAN, "blob %s: a range from %" PRIu64 " lies past its end",
-                         digest, last->offset);
-    transfer->position = first->offset;
-    transfer->end = UINT64_MAX;
-    if (first->length != UINT64_MAX)
-        transfer->end = first->offset + first->length;
-    else if (read->size > 0)
-        transfer->end = read->size;
-    if (is_whole(read) && !(transfer->hasher = tarn_hasher_new()))
-        return tarn_fail(err, -ENOMEM, "out of memory");
-    const bool nothing = transfer->position == transfer->end; // only whether it is there
-    const struct tarn_call_request request = {
-        .method = nothing ? "HEAD" : "GET",
-        .path = path,
-        .scope = tarn_remote_scope(transfer->remote),
-        .context = transfer,
-        .range = nothing ? NULL : blob_range,
-        .head = blob_head,
-        .data = blob_data,
-        .end = nothing ? NULL : blob_end,
-        .done = blob_done,
-    };
-    return tarn_call_start(transfer->remote->endpoint, &request, &transfer->call, err);
 }
 
 // --- documents --------------------------------------------------------------------------------------
@@ -479,8 +267,8 @@ static int start(struct transfer *transfer, struct tarn_err *err)
     case TARN_READ_MANIFEST:
         snprintf(path, sizeof path, "manifests/%s", digest);
         return start_document(transfer, path, &transfer->read.digest, err);
-    case TARN_READ_BLOB:
-        return start_blob(transfer, err);
+    case TARN_READ_BLOB: // remote_blob.c's
+        break;
     }
     return -EINVAL;
 }
@@ -488,10 +276,12 @@ static int start(struct transfer *transfer, struct tarn_err *err)
 int tarn_remote_read(struct tarn_repository *repository, const struct tarn_read *read,
                      struct tarn_transfer **transfer, struct tarn_err *err)
 {
+    if (read->kind == TARN_READ_BLOB)
+        return tarn_remote_read_blob(repository, read, transfer, err);
     tarn_cleanup(transfer_free_p) struct transfer *new = calloc(1, sizeof *new);
     if (!new)
         return tarn_fail(err, -ENOMEM, "out of memory");
-    new->base.repository = repository;
+    new->base = (struct tarn_remote_transfer){ { repository }, cancel };
     new->remote = (struct tarn_remote *)repository;
     new->read = *read;
     new->entries = json_array();
@@ -502,6 +292,12 @@ int tarn_remote_read(struct tarn_repository *repository, const struct tarn_read 
     const int ret = start(new, err);
     if (ret < 0)
         return ret;
-    *transfer = &tarn_steal(new)->base;
+    *transfer = &tarn_steal(new)->base.transfer;
     return 0;
+}
+
+void tarn_remote_cancel(struct tarn_transfer *transfer)
+{
+    struct tarn_remote_transfer *base = (struct tarn_remote_transfer *)transfer;
+    base->cancel(base);
 }

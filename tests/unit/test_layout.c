@@ -204,49 +204,6 @@ static void test_ranges(void **state)
     }
 }
 
-// Several ranges in one read: their bytes one behind the other, across pieces.
-static void test_several_ranges(void **state)
-{
-    static const struct {
-        struct tarn_read_range ranges[3]; // of length 0: no more
-        int code;
-    } cases[] = {
-        { { { 0, BIG } }, 0 },
-        { { { 5, 1 } }, 0 },
-        { { { 0, 1 }, { 1, 1 }, { BIG - 1, 1 } }, 0 },
-        { { { 10, 262144 }, { 300000, 100 }, { 400000, 300000 } }, 0 },
-        { { { 0, 100 }, { BIG - 1, 2 } }, -EUCLEAN },
-        { { { 0, 100 }, { BIG, 1 } }, -EUCLEAN },
-        { { { 0, 100 }, { UINT64_MAX - 2, 2 } }, -EUCLEAN },
-    };
-    struct tarn_test_place *place = *state;
-    tarn_test_place_open(place, "oci", "layout", true);
-    assert_int_equal(tarn_repository_max_ranges(place->repository), 64);
-    const struct tarn_blob_id blob = put_big(place);
-    tarn_autofree char *bytes = pattern(BIG);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct tarn_read read = {
-            .kind = TARN_READ_BLOB, .digest = blob.digest, .size = BIG, .ranges = cases[i].ranges
-        };
-        struct tarn_err err = { 0 };
-        tarn_autobuf struct tarn_buf buf = { 0 };
-        tarn_autobuf struct tarn_buf want = { 0 };
-        while (read.range_count < 3 && cases[i].ranges[read.range_count].length > 0) {
-            const struct tarn_read_range *range = &cases[i].ranges[read.range_count++];
-            if (cases[i].code == 0)
-                assert_int_equal(tarn_buf_append(&want, bytes + range->offset, range->length), 0);
-        }
-        const int ret =
-            tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err);
-        if (ret != cases[i].code)
-            fail_msg("case %zu: want %d, got %d %s", i, cases[i].code, ret, err.text);
-        if (ret < 0)
-            contains(err.text, "past its end, it has 787209 bytes");
-        else if (buf.length != want.length || memcmp(buf.data, want.data, want.length) != 0)
-            fail_msg("case %zu: want %zu right bytes, got %zu", i, want.length, buf.length);
-    }
-}
-
 // Damages the blob's file and reads it whole and in part.
 static void test_damaged(void **state)
 {
@@ -831,13 +788,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         // First, because it forks, and libuv's threads do not survive that.
-        CASE(test_concurrent),       CASE(test_new_layout),     CASE(test_unused_layout),
-        CASE(test_refused),          CASE(test_ranges),         CASE(test_several_ranges),
-        CASE(test_damaged),          CASE(test_empty_blob),     CASE(test_callbacks),
-        CASE(test_upload_mismatch),  CASE(test_upload_vouched), CASE(test_upload_again),
-        CASE(test_disk_full),        CASE(test_publish_bytes),  CASE(test_publish_missing),
-        CASE(test_untagged),         CASE(test_resolve_index),  CASE(test_resolve_digest),
-        CASE(test_resolve_replaced), CASE(test_resolve_deep),
+        CASE(test_concurrent),     CASE(test_new_layout),      CASE(test_unused_layout),
+        CASE(test_refused),        CASE(test_ranges),          CASE(test_damaged),
+        CASE(test_empty_blob),     CASE(test_callbacks),       CASE(test_upload_mismatch),
+        CASE(test_upload_vouched), CASE(test_upload_again),    CASE(test_disk_full),
+        CASE(test_publish_bytes),  CASE(test_publish_missing), CASE(test_untagged),
+        CASE(test_resolve_index),  CASE(test_resolve_digest),  CASE(test_resolve_replaced),
+        CASE(test_resolve_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
