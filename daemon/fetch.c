@@ -213,6 +213,7 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
     tarn_run_hold(run);
     while (waiter) {
         struct tarn_fetch_waiter *next = waiter->next;
+        waiter->row = NULL;
         if (status == -ENOMEM) { // perhaps from within the waiter's own want
             waiter->next = run->fetch->failed;
             run->fetch->failed = waiter;
@@ -371,6 +372,7 @@ void tarn_run_start(struct tarn_fetch_run *run, uint32_t index, bool demanded)
 static void add_waiter(struct tarn_fetch_row *row, struct tarn_fetch_waiter *waiter)
 {
     waiter->next = NULL;
+    waiter->row = row;
     if (row->last)
         row->last->next = waiter;
     else
@@ -408,6 +410,37 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *t
         tarn_run_demand(run, index);
     tarn_run_release(run);
     return false;
+}
+
+static void remove_waiter(struct tarn_fetch_row *row, struct tarn_fetch_waiter *waiter)
+{
+    struct tarn_fetch_waiter *before = NULL;
+    for (struct tarn_fetch_waiter *at = row->first; at != waiter; at = at->next)
+        before = at;
+    if (before)
+        before->next = waiter->next;
+    else
+        row->first = waiter->next;
+    if (row->last == waiter)
+        row->last = before;
+    waiter->row = NULL;
+}
+
+void tarn_fetch_hurry(struct tarn_fetch *fetch, struct tarn_fetch_waiter *waiter, uint64_t before)
+{
+    struct tarn_fetch_row *row = waiter->row;
+    if (!row)
+        return;
+    struct tarn_fetch_run *run = row->run;
+    if (run->image == waiter->image) {
+        if (row->state == TARN_ROW_TARGET)
+            tarn_fetch_hurry(fetch, &row->target, before);
+    } else if (!waiter->retried && run->image->progressed < before) {
+        const uint32_t index = (uint32_t)(row - run->items);
+        remove_waiter(row, waiter);
+        if (!retry_elsewhere(run, index, waiter))
+            add_waiter(row, waiter);
+    }
 }
 
 bool tarn_fetch_knows(const struct tarn_fetch *fetch, const struct tarn_node_image *image,

@@ -38,9 +38,10 @@ struct tarn_chunk_bytes {
 // status 0 with bytes NULL: the chunk is verified in its data file; 0 with bytes: these are it, the
 // store is full; else -errno, already logged and counted.
 struct tarn_fetch_waiter {
-    struct tarn_fetch_waiter *next;
-    struct tarn_node_image *image; // set by tarn_fetch_want(): whose want it was
-    bool retried;                  // the engine's; false before the first want
+    struct tarn_fetch_waiter *next; // these are the engine's; zeroed before the first want
+    struct tarn_fetch_row *row;     // that it waits at, or NULL
+    struct tarn_node_image *image;  // whose want it was
+    bool retried;
     void (*wake)(struct tarn_fetch_waiter *waiter, int status,
                  const struct tarn_chunk_bytes *bytes);
 };
@@ -57,6 +58,11 @@ struct tarn_fetch_target {
 // is not used then. Else false, and waiter, if not NULL, is woken later, never from within.
 bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *target,
                      struct tarn_fetch_waiter *waiter);
+
+// The waiter, which waits, has done so for long. If its chunk is to come from another image's source, and
+// that has brought nothing since the loop's time `before`, it is wanted from its own image's instead.
+// May wake it. tarn_fetch_flush() must follow.
+void tarn_fetch_hurry(struct tarn_fetch *fetch, struct tarn_fetch_waiter *waiter, uint64_t before);
 
 // Whether the row is local and verified, or on its way.
 bool tarn_fetch_knows(const struct tarn_fetch *fetch, const struct tarn_node_image *image,

@@ -147,6 +147,7 @@ static void right_row(struct tarn_fetch_run *run, uint32_t index)
     struct tarn_fetch *fetch = run->fetch;
     tarn_count(&run->image->counters.decoded_chunks, 1);
     tarn_count(&fetch->options.total->decoded_chunks, 1);
+    run->image->progressed = uv_now(tarn_loop_queue_loop(fetch->options.queue));
     if (run->results[index] == TARN_RESULT_STORED) {
         tarn_run_finish(run, index, 0, NULL);
         return;

@@ -29,8 +29,10 @@ struct tarn_node_image {
     struct tarn_counters counters;
     struct tarn_ahead ahead; // what its readers did; the loop's thread only
     struct tarn_image_queue queue;
-    unsigned timeout;   // seconds that a read may wait
-    uint64_t timed_out; // when one last failed for that, the loop's time in ms; 0: never
+    unsigned timeout; // seconds that a read may wait while nothing comes
+    // The loop's time in ms, 0: never.
+    uint64_t progressed; // when a chunk last came
+    uint64_t timed_out;  // when a read last failed because nothing did
 
     // private
     struct tarn_store_bytes bytes;

@@ -9,11 +9,13 @@
 #include "daemon/fuse_internal.h"
 #include "daemon/read_ahead.h"
 
-// WATCH_MS: how often the reads that wait are looked at. A read that fails because nothing came within
-// the image's timeout is often asked again at once, by the kernel for single pages: within AGAIN_MS
+// WATCH_MS: how often the reads that wait are looked at. While chunks of its image come, a read may wait:
+// its turn will come too, and what fetches its own chunk has a deadline itself. A read that fails because
+// nothing came within the image's timeout is often asked again at once, by the kernel for single pages: within AGAIN_MS
 // such a read has SHORT_MS, so that its reader has not to wait twice. GRACE_MS: the transport, which
 // knows why, speaks first.
-enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000 };
+// HURRY_MS: after that a chunk that another image's source shall bring, and does not, is asked of its own.
+enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000, HURRY_MS = 2000 };
 
 // A read that waits: at most 256 bytes with libfuse's request. While it waits for a chunk it is in the
 // server's list, the loop's thread only.
@@ -345,13 +347,17 @@ void tarn_read_watch(uv_timer_t *timer)
     struct tarn_pending_read *next;
     for (struct tarn_pending_read *read = server->reads; read; read = next) {
         next = read->after;
-        const uint64_t limit =
-            read->again ? SHORT_MS : (uint64_t)read->slot->image->timeout * 1000 + GRACE_MS;
-        if (now - read->start >= limit)
+        const struct tarn_node_image *image = read->slot->image;
+        const uint64_t since = tarn_max_u64(read->start, image->progressed);
+        const uint64_t limit = read->again ? SHORT_MS : (uint64_t)image->timeout * 1000 + GRACE_MS;
+        if (now - since >= limit)
             time_out(read, now);
         else if (atomic_load(&read->interrupted) && reader_dies(read->req))
             give_up(read, -EINTR);
+        else if (now - read->start >= HURRY_MS)
+            tarn_fetch_hurry(server->options.fetch, &read->waiter, now - HURRY_MS);
     }
+    tarn_fetch_flush(server->options.fetch);
 }
 
 // --- entry ---------------------------------------------------------------------------------------------

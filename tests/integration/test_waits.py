@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads that wait for a registry which does not answer."""
 import errno
+import mmap
+import os
 import signal
 import subprocess
 import sys
@@ -80,3 +82,31 @@ def test_a_read_waits_no_longer_than_told(tarn, made, bad, place):
     assert time.monotonic() - began < 20
     bad.clear()
     assert (place / "d45/f0").read_bytes() == content(45, 0)
+
+
+def test_a_read_waits_while_its_chunks_come(tarn, tmp_path, registry, line, place):
+    """A line that takes longer than the deadline for one read, but never stands still."""
+    size = 750000
+    source = help_.make_source(tmp_path, registry, "waits/large", [plain_layer(46, 1, size)])
+    tarn("convert", source.at(registry), f"docker://{registry.host}/waits/large:t")
+    tarn("mount", "--timeout", 3, f"docker://{line.host}/waits/large:t", place)
+    line.set(mbit=1)
+    file = os.open(place / "d46/f0", os.O_RDONLY | os.O_DIRECT)
+    with open(file, "rb", buffering=0), mmap.mmap(-1, 1 << 20) as room:
+        assert os.preadv(file, [room], 0) == size
+        assert room[:size] == content(46, 0, size)
+
+
+def test_a_chunk_comes_from_where_it_can(tarn, made, bad, registry, place, tmp_path):
+    """A reader does not wait for the dead source of another image that reads the same chunk."""
+    second = tmp_path / "second"
+    second.mkdir()
+    tarn("mount", f"docker://{bad.host}/{made.name}:t", place)
+    tarn("mount", f"docker://{registry.host}/{made.name}:t", second)
+    bad.fail(bad_server.mute(), ANY_BLOB)
+    with start("direct", place / "d45/f0") as stuck:
+        assert wait_until(lambda: daemon_help.stats(tarn)["read_waits"] >= 1, 20)
+        assert (second / "d45/f0").read_bytes() == content(45, 0)
+        assert stuck.poll() is None
+        bad.clear()
+        assert stuck.communicate(timeout=60)[0] == content(45, 0)[:16]
