@@ -11,8 +11,8 @@ struct tarn_arena *tarn_arena_new(void); // NULL when out of memory
 void tarn_arena_free(struct tarn_arena *arena);
 TARN_DEFINE_CLEANUP(struct tarn_arena, tarn_arena_free)
 
-// Zeroed memory, aligned for pointers and 64-bit numbers, living as long as the arena. NULL when out of
-// memory.
+// Zeroed memory, aligned for pointers and 64-bit numbers, living as long as the arena. NULL when
+// out of memory.
 void *tarn_arena_alloc(struct tarn_arena *arena, size_t size);
 
 // A copy of length bytes with a NUL behind them, unaligned.

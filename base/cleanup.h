@@ -13,7 +13,8 @@
 // Declares that FUNCTION(&variable) runs when the variable's scope ends.
 #define tarn_cleanup(function) __attribute__((cleanup(function)))
 
-// Hands the pointer over: yields its value and leaves NULL behind, so that the cleanup does nothing.
+// Hands the pointer over: yields its value and leaves NULL behind, so that the cleanup does
+// nothing.
 #define tarn_steal(pointer)                                                                        \
     __extension__({                                                                                \
         __auto_type tarn_stolen_ = (pointer);                                                      \

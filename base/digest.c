@@ -114,11 +114,3 @@ void tarn_hasher_finish(struct tarn_hasher *hasher, struct tarn_digest *digest)
     must(EVP_DigestFinal_ex(hasher->context, digest->bytes, NULL));
     tarn_hasher_reset(hasher);
 }
-
-void tarn_hasher_peek(const struct tarn_hasher *hasher, struct tarn_digest *digest)
-{
-    EVP_MD_CTX *copy = EVP_MD_CTX_new();
-    must(copy && EVP_MD_CTX_copy_ex(copy, hasher->context));
-    must(EVP_DigestFinal_ex(copy, digest->bytes, NULL));
-    EVP_MD_CTX_free(copy);
-}

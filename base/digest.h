@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256, the only digest that Tarn trusts, and its written form "sha256:<64 hex>". Over libcrypto.
+// SHA-256, the only digest that Tarn trusts, and its written form "sha256:<64 hex>". Over
+// libcrypto.
 #ifndef TARN_BASE_DIGEST_H
 #define TARN_BASE_DIGEST_H
 
@@ -37,9 +38,9 @@ int tarn_digest_parse(const char *text, struct tarn_digest *digest,
 // Reads exactly 64 lower-case hex digits at hex. -EINVAL.
 int tarn_digest_parse_hex(const char *hex, struct tarn_digest *digest) tarn_must_check;
 
-// For hash tables. Digests in documents can be made to meet in one place of a table, which would cost
-// the square of their number: owner, the address of the table or what holds it, makes the hash one that
-// nobody outside can know.
+// For hash tables. Digests in documents can be made to meet in one place of a table, which would
+// cost the square of their number: owner, the address of the table or what holds it, makes the hash
+// one that nobody outside can know.
 uint64_t tarn_digest_hash(const struct tarn_digest *digest, const void *owner);
 
 // The digest of one buffer. Aborts the process only if libcrypto has no SHA-256.
@@ -53,7 +54,5 @@ TARN_DEFINE_CLEANUP(struct tarn_hasher, tarn_hasher_free)
 void tarn_hasher_update(struct tarn_hasher *hasher, const void *data, size_t length);
 void tarn_hasher_finish(struct tarn_hasher *hasher, struct tarn_digest *digest); // and starts anew
 void tarn_hasher_reset(struct tarn_hasher *hasher);
-// The digest of what came so far; the hasher goes on.
-void tarn_hasher_peek(const struct tarn_hasher *hasher, struct tarn_digest *digest);
 
 #endif

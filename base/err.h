@@ -3,7 +3,8 @@
 //
 // A function that can fail returns 0 (or a count) or -errno. At a boundary it also takes a
 // struct tarn_err, which the caller owns and which may be NULL. Whoever detects the fault sets it;
-// each caller that knows more prepends its context ("layer 3: ..."). errno itself is never a contract.
+// each caller that knows more prepends its context ("layer 3: ..."). errno itself is never a
+// contract.
 //
 // Codes with a meaning of their own: -EUCLEAN a damaged image, -EIO a wrong digest or an unreadable
 // source, -ENOTSUP something real that Tarn does not do, -EINVAL a wrong argument or hostile input.

@@ -20,23 +20,6 @@ int tarn_open_standard_files(void)
     return 0;
 }
 
-int tarn_read_full(int fd, void *data, size_t length)
-{
-    uint8_t *p = data;
-    while (length > 0) {
-        const ssize_t n = read(fd, p, length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return -ENODATA;
-        p += n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
 int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset)
 {
     uint8_t *p = data;
@@ -64,6 +47,8 @@ int tarn_write_full(int fd, const void *data, size_t length)
             continue;
         if (n < 0)
             return -errno;
+        if (n == 0)
+            return -EIO; // no file system does this; without an end it would go on for ever
         p += n;
         length -= (size_t)n;
     }
@@ -79,6 +64,8 @@ int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset)
             continue;
         if (n < 0)
             return -errno;
+        if (n == 0)
+            return -EIO; // no file system does this; without an end it would go on for ever
         p += n;
         offset += (uint64_t)n;
         length -= (size_t)n;

@@ -11,20 +11,17 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-// At the start of a program: has descriptors 0 to 2 open, so that no other file gets their numbers. One that
-// was closed can only be used the wrong way round, so that its use fails as before.
+// At the start of a program: has descriptors 0 to 2 open, so that no other file gets their numbers.
+// One that was closed can only be used the wrong way round, so that its use fails as before.
 int tarn_open_standard_files(void) tarn_must_check;
 
 // Exactly length bytes, or -errno. -ENODATA when the file ends earlier.
-int tarn_read_full(int fd, void *data, size_t length) tarn_must_check;
 int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset) tarn_must_check;
 int tarn_write_full(int fd, const void *data, size_t length) tarn_must_check;
 int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset) tarn_must_check;
 
-
-
-// Appends the whole regular file to buf (-EINVAL for another kind); -EFBIG above limit bytes. dirfd may
-// be AT_FDCWD. Does not wait for a writer.
+// Appends the whole regular file to buf (-EINVAL for another kind); -EFBIG above limit bytes. dirfd
+// may be AT_FDCWD. Does not wait for a writer.
 int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *buf,
                    struct tarn_err *err) tarn_must_check;
 
@@ -32,8 +29,9 @@ int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *b
 int tarn_file_replace(int dirfd, const char *path, const void *data, size_t length,
                       struct tarn_err *err) tarn_must_check;
 
-// The same without waiting for the disk (temporary sibling, rename): after a crash of the system the file
-// may be empty or have zeros. Only for what is checked whenever it is read and can be made again.
+// The same without waiting for the disk (temporary sibling, rename): after a crash of the system
+// the file may be empty or have zeros. Only for what is checked whenever it is read and can be made
+// again.
 int tarn_file_replace_unsynced(int dirfd, const char *path, const void *data, size_t length,
                                struct tarn_err *err) tarn_must_check;
 

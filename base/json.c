@@ -3,12 +3,13 @@
 
 #include <stdbool.h>
 
-// A value takes up to 250 bytes of memory and has as few as two of text ("{},"). So many values in any
-// document, and one for so many bytes more: denser ones are refused. A list of images has one in 40.
+// A value takes up to 250 bytes of memory and has as few as two of text ("{},"). So many values in
+// any document, and one for so many bytes more: denser ones are refused. A list of images has one
+// in 40.
 enum { VALUES_FREE = 65536, BYTES_PER_VALUE = 16 };
 
-// Whether the text has more values than that: of all but the first something stands in front that is
-// counted, outside of strings. Text that is no JSON may give any answer.
+// Whether the text has more values than that: of all but the first something stands in front that
+// is counted, outside of strings. Text that is no JSON may give any answer.
 static bool is_too_dense(const char *text, size_t length)
 {
     const size_t limit = VALUES_FREE + length / BYTES_PER_VALUE;

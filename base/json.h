@@ -16,8 +16,9 @@ static inline void tarn_json_decref_p(json_t **json)
 #define tarn_autojson tarn_cleanup(tarn_json_decref_p)
 
 // The document in length bytes of text, which must be an object. what names it in errors.
-// NULL with -EUCLEAN for anything else; duplicate keys are refused, and what has more than 65,536 values and
-// one for each 16 bytes, so that what it takes in memory is bounded by its length. The caller owns it.
+// NULL with -EUCLEAN for anything else; duplicate keys are refused, and what has more than 65,536
+// values and one for each 16 bytes, so that what it takes in memory is bounded by its length. The
+// caller owns it.
 json_t *tarn_json_parse(const void *text, size_t length, const char *what, struct tarn_err *err);
 
 // Compact, sorted text in fresh memory (the caller frees it), or NULL.

@@ -9,8 +9,8 @@
 
 struct tarn_pool;
 
-// One piece of work, embedded in the caller's struct; run() gets the job itself. The caller keeps it
-// alive until run() returned; how it learns of that is its own affair.
+// One piece of work, embedded in the caller's struct; run() gets the job itself. The caller keeps
+// it alive until run() returned; how it learns of that is its own affair.
 struct tarn_job {
     void (*run)(struct tarn_job *job);
     struct tarn_job *next; // the pool's

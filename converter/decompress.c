@@ -8,8 +8,15 @@
 
 enum { PROBE = 6 }; // the longest magic, that of xz
 
+enum kind {
+    KIND_UNKNOWN, // too few bytes so far
+    KIND_NONE,
+    KIND_GZIP,
+    KIND_ZSTD,
+};
+
 struct tarn_decompress {
-    enum tarn_compression kind;
+    enum kind kind;
     uint8_t probe[PROBE]; // the first bytes, until they tell the kind
     size_t probe_length;
     struct tarn_piece piece;
@@ -54,11 +61,11 @@ static int detect(struct tarn_decompress *decompress, bool final, struct tarn_er
         const char *name;
         uint8_t magic[PROBE];
         size_t length;
-        enum tarn_compression kind; // UNKNOWN: refused
+        enum kind kind; // UNKNOWN: refused
     } magics[] = {
-        { "gzip", { 0x1f, 0x8b }, 2, TARN_STREAM_GZIP },
-        { "bzip2", { 'B', 'Z', 'h' }, 3, TARN_STREAM_UNKNOWN },
-        { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, TARN_STREAM_UNKNOWN },
+        { "gzip", { 0x1f, 0x8b }, 2, KIND_GZIP },
+        { "bzip2", { 'B', 'Z', 'h' }, 3, KIND_UNKNOWN },
+        { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, KIND_UNKNOWN },
     };
     const size_t have = decompress->probe_length;
     bool undecided = false;
@@ -71,24 +78,24 @@ static int detect(struct tarn_decompress *decompress, bool final, struct tarn_er
             continue;
         }
         decompress->kind = magics[i].kind;
-        if (decompress->kind == TARN_STREAM_UNKNOWN)
+        if (decompress->kind == KIND_UNKNOWN)
             return tarn_fail(err, -ENOTSUP, "compressed with %s: only gzip and zstd are read",
                              magics[i].name);
         return 0;
     }
     if (have >= 4 && tarn_unzstd_is_frame(decompress->probe))
-        decompress->kind = TARN_STREAM_ZSTD;
+        decompress->kind = KIND_ZSTD;
     else if (final || (have >= 4 && !undecided))
-        decompress->kind = TARN_STREAM_NONE;
+        decompress->kind = KIND_NONE;
     return 0;
 }
 
 static int prepare(struct tarn_decompress *decompress, struct tarn_err *err)
 {
-    if (decompress->kind == TARN_STREAM_NONE)
+    if (decompress->kind == KIND_NONE)
         return 0;
     decompress->piece.data = malloc(TARN_PIECE_SIZE);
-    if (decompress->kind == TARN_STREAM_GZIP)
+    if (decompress->kind == KIND_GZIP)
         decompress->gunzip = tarn_gunzip_new(&decompress->piece);
     else
         decompress->unzstd = tarn_unzstd_new(&decompress->piece);
@@ -114,7 +121,7 @@ static int decode(struct tarn_decompress *decompress, const uint8_t *bytes, size
 static int probe(struct tarn_decompress *decompress, bool final, struct tarn_err *err)
 {
     int ret = detect(decompress, final, err);
-    if (ret < 0 || decompress->kind == TARN_STREAM_UNKNOWN)
+    if (ret < 0 || decompress->kind == KIND_UNKNOWN)
         return ret;
     ret = prepare(decompress, err);
     if (ret < 0)
@@ -127,7 +134,7 @@ int tarn_decompress_push(struct tarn_decompress *decompress, const void *bytes, 
 {
     const uint8_t *p = bytes;
     int ret = decompress->failed;
-    while (ret == 0 && length > 0 && decompress->kind == TARN_STREAM_UNKNOWN) {
+    while (ret == 0 && length > 0 && decompress->kind == KIND_UNKNOWN) {
         decompress->probe[decompress->probe_length++] = *p++;
         length--;
         ret = probe(decompress, decompress->probe_length == PROBE, err);
@@ -141,7 +148,7 @@ int tarn_decompress_push(struct tarn_decompress *decompress, const void *bytes, 
 int tarn_decompress_finish(struct tarn_decompress *decompress, struct tarn_err *err)
 {
     int ret = decompress->failed;
-    if (ret == 0 && decompress->kind == TARN_STREAM_UNKNOWN)
+    if (ret == 0 && decompress->kind == KIND_UNKNOWN)
         ret = probe(decompress, true, err);
     if (ret == 0 && decompress->gunzip)
         ret = tarn_gunzip_finish(decompress->gunzip, err);
@@ -151,24 +158,4 @@ int tarn_decompress_finish(struct tarn_decompress *decompress, struct tarn_err *
         ret = tarn_piece_flush(&decompress->piece);
     decompress->failed = ret;
     return ret;
-}
-
-enum tarn_compression tarn_decompress_kind(const struct tarn_decompress *decompress)
-{
-    return decompress->kind;
-}
-
-const char *tarn_compression_name(enum tarn_compression compression)
-{
-    switch (compression) {
-    case TARN_STREAM_NONE:
-        return "none";
-    case TARN_STREAM_GZIP:
-        return "gzip";
-    case TARN_STREAM_ZSTD:
-        return "zstd";
-    case TARN_STREAM_UNKNOWN:
-        break;
-    }
-    return "unknown";
 }

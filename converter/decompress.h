@@ -16,13 +16,6 @@
 
 #include "base/err.h"
 
-enum tarn_compression {
-    TARN_STREAM_UNKNOWN, // too few bytes so far
-    TARN_STREAM_NONE,
-    TARN_STREAM_GZIP,
-    TARN_STREAM_ZSTD,
-};
-
 // Gets the plain bytes in order, valid during the call: pieces of 256 KiB but for the last, or,
 // where nothing is compressed, the input pieces themselves. A negative return stops everything.
 typedef int tarn_decompress_out(void *context, const void *bytes, size_t length);
@@ -48,8 +41,5 @@ int tarn_decompress_push(struct tarn_decompress *decompress, const void *bytes, 
 // No input at all is an empty tar.
 int tarn_decompress_finish(struct tarn_decompress *decompress,
                            struct tarn_err *err) tarn_must_check;
-
-enum tarn_compression tarn_decompress_kind(const struct tarn_decompress *decompress);
-const char *tarn_compression_name(enum tarn_compression compression); // "gzip", ...
 
 #endif

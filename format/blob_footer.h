@@ -13,9 +13,9 @@ struct tarn_blob_footer {
     uint64_t metadata_xxh3;
 };
 
-// Appends directory and trailer to out; the blob so far ends at metadata_offset + metadata_length, and
-// what out holds already, if anything, is the end of it. metadata_offset is the next multiple of 8
-// behind the chunks. 0 or -ENOMEM.
+// Appends directory and trailer to out; the blob so far ends at metadata_offset + metadata_length,
+// and what out holds already, if anything, is the end of it. metadata_offset is the next multiple
+// of 8 behind the chunks. 0 or -ENOMEM.
 int tarn_blob_footer_write(const struct tarn_blob_footer *footer,
                            struct tarn_buf *out) tarn_must_check;
 // From the last bytes of a blob of blob_size bytes (TARN_SECTIONS_TAIL or all of them). -EUCLEAN or

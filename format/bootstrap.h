@@ -24,8 +24,9 @@ struct tarn_bootstrap_source {
     struct tarn_digest tree_digest; // of merged, by tarn_listing_digest(): the caller needs it too
 };
 
-// Builds the bootstrap from layer metadata and blob descriptors alone. Appends to out (empty before). -EINVAL for layers that were not made for this chain and for a tree
-// that EROFS cannot hold, -EUCLEAN for layers that contradict each other, -ENOTSUP, -ENOMEM.
+// Builds the bootstrap from layer metadata and blob descriptors alone. Appends to out (empty
+// before). -EINVAL for layers that were not made for this chain and for a tree that EROFS cannot
+// hold, -EUCLEAN for layers that contradict each other, -ENOTSUP, -ENOMEM.
 int tarn_bootstrap_build(const struct tarn_bootstrap_source *source, struct tarn_buf *out,
                          struct tarn_err *err) tarn_must_check;
 

@@ -46,9 +46,9 @@ size_t tarn_encoder_bound(void)
     return ZSTD_compressBound(TARN_CHUNK_MAX);
 }
 
-// At the default level: how zstd searches. Stated in full, because zstd's own choice for a level depends
-// on the chunk's length; matches of 4 bytes in tables that hold prefix and chunk are smaller at the same
-// speed.
+// At the default level: how zstd searches. Stated in full, because zstd's own choice for a level
+// depends on the chunk's length; matches of 4 bytes in tables that hold prefix and chunk are
+// smaller at the same speed.
 static size_t set_search(ZSTD_CCtx *context)
 {
     static const struct {
@@ -107,8 +107,8 @@ ssize_t tarn_encoder_encode(struct tarn_encoder *encoder, const struct tarn_plai
 }
 
 // libzstd keeps a dictionary of some 30 KB for each prefix that it is told of: one malloc and no
-// clearing, which is small against decoding. ZSTD_decompress_usingDict() would do without, but takes
-// a prefix that happens to start with the dictionary's magic number for a dictionary.
+// clearing, which is small against decoding. ZSTD_decompress_usingDict() would do without, but
+// takes a prefix that happens to start with the dictionary's magic number for a dictionary.
 struct tarn_decoder {
     ZSTD_DCtx *context;
 };

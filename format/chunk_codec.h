@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One chunk to its stored bytes and back (section 5). zstd with the bytes before the chunk as prefix.
-// A codec is used by one thread at a time; make one for each thread.
+// One chunk to its stored bytes and back (section 5). zstd with the bytes before the chunk as
+// prefix. A codec is used by one thread at a time; make one for each thread.
 #ifndef TARN_FORMAT_CHUNK_CODEC_H
 #define TARN_FORMAT_CHUNK_CODEC_H
 
@@ -25,8 +25,8 @@ struct tarn_plain_chunk {
     size_t prefix_length; // the prefix lies directly before bytes
 };
 // Encodes a chunk of 1 to TARN_CHUNK_MAX bytes, prefix at most TARN_PREFIX_LENGTH, to out
-// (tarn_encoder_bound() bytes). Sets *raw when out holds the chunk itself. Returns the stored length,
-// never more than the chunk's, or -ENOMEM or -EIO (libzstd failed).
+// (tarn_encoder_bound() bytes). Sets *raw when out holds the chunk itself. Returns the stored
+// length, never more than the chunk's, or -ENOMEM or -EIO (libzstd failed).
 ssize_t tarn_encoder_encode(struct tarn_encoder *encoder, const struct tarn_plain_chunk *chunk,
                             uint8_t *out, bool *raw) tarn_must_check;
 

@@ -37,12 +37,13 @@ uint64_t tarn_content_unit(uint64_t size);
 // Bytes that the content takes in a data space, without padding.
 uint64_t tarn_content_stored(const struct tarn_content *content);
 
-// Whether two contents have one identity; a hash that is equal for these (owner: tarn_digest_hash()).
+// Whether two contents have one identity; a hash that is equal for these (owner:
+// tarn_digest_hash()).
 bool tarn_content_same(const struct tarn_content *a, const struct tarn_content *b);
 uint64_t tarn_content_hash(const struct tarn_content *content, const void *owner);
 
-// Computes identity and holes from a file's bytes as they come. Ranges that never come are zeros. At
-// the first hole or missing range the bytes before it are needed once more, hence the caller's
+// Computes identity and holes from a file's bytes as they come. Ranges that never come are zeros.
+// At the first hole or missing range the bytes before it are needed once more, hence the caller's
 // read-back. After an error only tarn_content_hasher_start() and _free() are allowed.
 struct tarn_content_hasher;
 
@@ -57,8 +58,8 @@ TARN_DEFINE_CLEANUP(struct tarn_content_hasher, tarn_content_hasher_free)
 
 // Starts a file of this size; at most TARN_FILE_LIMIT.
 void tarn_content_hasher_start(struct tarn_content_hasher *hasher, uint64_t size);
-// The next bytes, at an ascending offset within the size. 0, -ENOMEM, reread's error, or -EINVAL for
-// bytes before the last ones or beyond the size.
+// The next bytes, at an ascending offset within the size. 0, -ENOMEM, reread's error, or -EINVAL
+// for bytes before the last ones or beyond the size.
 int tarn_content_hasher_update(struct tarn_content_hasher *hasher, uint64_t offset,
                                const void *data, size_t length) tarn_must_check;
 // Ends the file: content without a place. content->extents points into the hasher, until the next

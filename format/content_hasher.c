@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two digests may run side by side: of the whole file, as long as no hole was found, and of its
-// units, from the first hole or missing range on. Nearly all files have neither and are hashed once.
-// Of a unit only zeros that are followed by something else, or that precede it, are ever hashed; a
-// unit that is missing as a whole costs nothing.
+// units, from the first hole or missing range on. Nearly all files have neither and are hashed
+// once. Of a unit only zeros that are followed by something else, or that precede it, are ever
+// hashed; a unit that is missing as a whole costs nothing.
 #include "format/content.h"
 
 #include <assert.h>

@@ -94,10 +94,8 @@ static int compare(const char *a, size_t a_length, const char *b, size_t b_lengt
     return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
 }
 
-// The last entry of the block that is not above the name: 0 it is the name, 1 it is below,
-// -ENOENT there is none.
-static int find_in_block(const struct block *block, const char *name, size_t length,
-                         uint32_t *index)
+// The entry of the block with this name: 0, -ENOENT, -EUCLEAN.
+static int find_in_block(const struct block *block, const char *name, size_t length, uint64_t *nid)
 {
     uint32_t low = 0, high = block->count; // entries below low are not above the name
     while (low < high) {
@@ -109,7 +107,7 @@ static int find_in_block(const struct block *block, const char *name, size_t len
             return ret;
         const int order = compare(other, other_length, name, length);
         if (order == 0) {
-            *index = middle;
+            *nid = get_nid(block, middle);
             return 0;
         }
         if (order < 0)
@@ -117,7 +115,7 @@ static int find_in_block(const struct block *block, const char *name, size_t len
         else
             high = middle;
     }
-    return low == 0 ? -ENOENT : 1;
+    return -ENOENT;
 }
 
 // Halves the blocks by their first names, then the entries of the block that remains.
@@ -127,7 +125,6 @@ int tarn_erofs_lookup(const struct tarn_erofs *erofs, const struct tarn_erofs_in
     if (!S_ISDIR(directory->mode))
         return -ENOTDIR;
     struct block block;
-    uint32_t index;
     uint64_t low = 0, high = block_count(directory); // blocks below low begin not above the name
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
@@ -151,13 +148,8 @@ int tarn_erofs_lookup(const struct tarn_erofs *erofs, const struct tarn_erofs_in
     }
     if (low == 0)
         return -ENOENT;
-    int ret = get_block(erofs, directory, low - 1, &block);
-    if (ret == 0)
-        ret = find_in_block(&block, name, length, &index);
-    if (ret != 0)
-        return ret < 0 ? ret : -ENOENT;
-    *nid = get_nid(&block, index);
-    return 0;
+    const int ret = get_block(erofs, directory, low - 1, &block);
+    return ret < 0 ? ret : find_in_block(&block, name, length, nid);
 }
 
 int tarn_erofs_walk(const struct tarn_erofs *erofs, const char *path,

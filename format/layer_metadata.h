@@ -14,11 +14,11 @@ struct tarn_layer_parameters {
     uint64_t chunks_length; // of the chunks section
 };
 
-// Appends the container to out, which is empty before. tree is sorted here, and the index fields of its
-// inodes, xattr sets and contents are overwritten; its contents have places (holder, address; both 0
-// where there is no data). tables: the blob records of section 6 and their rows. Equal trees and
-// tables give equal bytes. -EINVAL for a file whose content is missing or has no place; -EFBIG for what the
-// reader would refuse for its size; -ENOMEM.
+// Appends the container to out, which is empty before. tree is sorted here, and the index fields of
+// its inodes, xattr sets and contents are overwritten; its contents have places (holder, address;
+// both 0 where there is no data). tables: the blob records of section 6 and their rows. Equal trees
+// and tables give equal bytes. -EINVAL for a file whose content is missing or has no place; -EFBIG
+// for what the reader would refuse for its size; -ENOMEM.
 int tarn_layer_metadata_write(const struct tarn_layer_parameters *parameters,
                               struct tarn_tree *tree, const struct tarn_tables *tables,
                               struct tarn_buf *out, struct tarn_err *err) tarn_must_check;
@@ -32,11 +32,11 @@ struct tarn_layer_metadata {
 // Takes a zeroed struct too.
 void tarn_layer_metadata_release(struct tarn_layer_metadata *metadata);
 
-// Reads and checks everything: a container of these bytes (copied where kept). What the layers below
-// hold is not known here, so references and contents that lie there are checked against the lengths
-// of their data spaces only. The root's node has no implicit flag, whether it has an inode or not.
-// -EUCLEAN with the section, the record and the rule; -ENOTSUP for an unknown required section or
-// parameter; -ENOMEM. *metadata is empty after an error.
+// Reads and checks everything: a container of these bytes (copied where kept). What the layers
+// below hold is not known here, so references and contents that lie there are checked against the
+// lengths of their data spaces only. The root's node has no implicit flag, whether it has an inode
+// or not. -EUCLEAN with the section, the record and the rule; -ENOTSUP for an unknown required
+// section or parameter; -ENOMEM. *metadata is empty after an error.
 int tarn_layer_metadata_read(const uint8_t *bytes, size_t length,
                              struct tarn_layer_metadata *metadata,
                              struct tarn_err *err) tarn_must_check;

@@ -63,8 +63,8 @@ enum {
 
     EXTENT_SIZE = 8,
 
-    // Beyond what each may have in any case, a layer metadata costs its reader at most so much for each of its
-    // bytes. Real ones have up to 250 (300,000 empty files with numbers for names).
+    // Beyond what each may have in any case, a layer metadata costs its reader at most so much for
+    // each of its bytes. Real ones have up to 250 (300,000 empty files with numbers for names).
     COST_NAME = 128, // of a name's place in the tree
     COST_FREE = 256 << 20,
     COST_RATIO = 1024,
@@ -81,8 +81,8 @@ static inline bool tarn_layer_metadata_is_bomb(uint64_t cost, uint64_t stored)
     return cost > COST_FREE && (cost - COST_FREE) / COST_RATIO > stored;
 }
 
-// A set's index is for whoever walks the tree; all else in it is immutable, and it lies in the tree's
-// arena, where everything can be written.
+// A set's index is for whoever walks the tree; all else in it is immutable, and it lies in the
+// tree's arena, where everything can be written.
 static inline uint32_t *tarn_layer_metadata_set_index(const struct tarn_xattr_set *set)
 {
     return &((struct tarn_xattr_set *)(uintptr_t)set)->index;

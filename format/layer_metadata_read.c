@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order of the sections' reading is chosen so that each decoded one is released before the next:
-// what is made of contents, xattr sets and inodes goes straight into the tree's arena.
+// The order of the sections' reading is chosen so that each decoded one is released before the
+// next: what is made of contents, xattr sets and inodes goes straight into the tree's arena.
 #include "base/bytes.h"
 #include "format/layer_metadata_internal.h"
 

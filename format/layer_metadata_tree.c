@@ -220,8 +220,8 @@ static int fail_name(const struct names *names, uint32_t index, const char *rule
     return tarn_layer_metadata_fail(names->reader, "names", index, rule);
 }
 
-// Whether the name may stand here: canonical order means that its parent is the record before or one
-// above that, and that the child of the parent through which one came is lower.
+// Whether the name may stand here: canonical order means that its parent is the record before or
+// one above that, and that the child of the parent through which one came is lower.
 static int check_order(struct names *names, uint32_t index, uint32_t parent, const char *name,
                        size_t length)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The index fields of inodes, xattr sets and contents carry their record numbers: the tree is walked
-// once for each section, and a thing is new where its number is the next one.
+// The index fields of inodes, xattr sets and contents carry their record numbers: the tree is
+// walked once for each section, and a thing is new where its number is the next one.
 #include <assert.h>
 
 #include "base/bytes.h"

@@ -33,11 +33,6 @@ enum {
 static const char magic[][9] = { "TARNBLOB", "TARNMETA", "TARNBOOT" };
 static const char *const names[] = { "blob", "layer metadata", "bootstrap" };
 
-const char *tarn_container_name(enum tarn_container container)
-{
-    return names[container];
-}
-
 // The table of section 2.
 static const struct known {
     enum tarn_container container;

@@ -54,8 +54,8 @@ const struct tarn_section *tarn_sections_find(const struct tarn_sections *sectio
 
 // --- writing -------------------------------------------------------------------------------
 // Appends the section's stored form (transposed, compressed as asked; neither for length 0) to out,
-// which holds the container from its start, at the next multiple of 8, and notes it. sections starts
-// zeroed. length is a multiple of the stride. 0 or -ENOMEM; -E2BIG beyond TARN_SECTIONS_MAX.
+// which holds the container from its start, at the next multiple of 8, and notes it. sections
+// starts zeroed. length is a multiple of the stride. 0 or -ENOMEM; -E2BIG beyond TARN_SECTIONS_MAX.
 struct tarn_section_form {
     uint32_t type;
     bool zstd;
@@ -64,7 +64,8 @@ struct tarn_section_form {
 int tarn_section_append(struct tarn_sections *sections, struct tarn_buf *out,
                         const struct tarn_section_form *form, const void *data,
                         size_t length) tarn_must_check;
-// The same for data that stands in columns already: of large sections, so that they are not there twice.
+// The same for data that stands in columns already: of large sections, so that they are not there
+// twice.
 int tarn_section_append_columns(struct tarn_sections *sections, struct tarn_buf *out,
                                 const struct tarn_section_form *form, const void *columns,
                                 size_t length) tarn_must_check;
@@ -100,8 +101,8 @@ int tarn_sections_parse(const struct tarn_section_tail *tail, struct tarn_sectio
 
 // The section of a container that lies in memory: checks its XXH3; yields the bytes in place
 // (plain) or decoded into *decoded (which the caller owns; what it held is lost). limit bounds the
-// decoded length, before anything is allocated. -EUCLEAN, with offset and section, if the section is
-// missing, wrong or larger than limit; -ENOMEM.
+// decoded length, before anything is allocated. -EUCLEAN, with offset and section, if the section
+// is missing, wrong or larger than limit; -ENOMEM.
 struct tarn_bytes {
     const uint8_t *data;
     size_t length;
@@ -115,8 +116,8 @@ int tarn_section_open(const struct tarn_section_source *source, uint32_t type,
                       struct tarn_buf *decoded, struct tarn_bytes *bytes,
                       struct tarn_err *err) tarn_must_check;
 
-// How many bytes a section that sections holds has once it is decoded, by what its frame says of itself:
-// nothing is decoded. -EUCLEAN for what is no frame that says it.
+// How many bytes a section that sections holds has once it is decoded, by what its frame says of
+// itself: nothing is decoded. -EUCLEAN for what is no frame that says it.
 int tarn_section_decoded_length(const struct tarn_sections *sections, const uint8_t *container,
                                 const struct tarn_section *section, uint64_t *length,
                                 struct tarn_err *err) tarn_must_check;
@@ -125,8 +126,5 @@ int tarn_section_decoded_length(const struct tarn_sections *sections, const uint
 // lies in memory as a whole. -EUCLEAN.
 int tarn_sections_check_padding(const struct tarn_sections *sections, const uint8_t *container,
                                 struct tarn_err *err) tarn_must_check;
-
-// "blob", "layer metadata" or "bootstrap", for messages.
-const char *tarn_container_name(enum tarn_container container);
 
 #endif

@@ -85,9 +85,9 @@ static inline uint64_t tarn_tables_length(const struct tarn_tables *tables, uint
 // Checks every rule of section 7 that needs no data: order, bounds, lengths, contiguity of stored
 // chunks, run starts, references (bounds, not to a reference, equal length and digest, backwards in
 // the chain), gap rows, records; of foreign blobs that no row is there without need and that they
-// stand in the order of their first reference. Of references into blobs without rows only the bounds
-// are checked. Slots are the bootstrap's affair.
-// -EUCLEAN, naming section, row and rule; -ENOTSUP for an unknown compression or encryption; -ENOMEM.
+// stand in the order of their first reference. Of references into blobs without rows only the
+// bounds are checked. Slots are the bootstrap's affair. -EUCLEAN, naming section, row and rule;
+// -ENOTSUP for an unknown compression or encryption; -ENOMEM.
 struct tarn_tables_rules {
     uint32_t chain; // blobs in the chain; in layer metadata own + 1
     uint32_t own; // layer metadata: index of the own blob; lower ones have no rows. Else TARN_NONE

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rules of section 7. Pass 1: the records, so that every blob's rows are known to lie in the
-// arrays. Pass 2: blob by blob, row by row. A reference's row is found by binary search in rows that
-// may not have been visited yet; that is harmless for memory, and whether those ascend is found out
-// when their turn comes.
+// arrays. Pass 2: blob by blob, row by row. A reference's row is found by binary search in rows
+// that may not have been visited yet; that is harmless for memory, and whether those ascend is
+// found out when their turn comes.
 #include <assert.h>
 
 #include "format/section.h"

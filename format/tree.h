@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tree of names and inodes in memory: the own tree of one layer, or the merged tree of a chain.
 // Names are opaque bytes. Everything lives in the tree's arena and dies with the tree. A tree is
-// used by one thread at a time. About 280 bytes for an entry with a content of its own, a quarter of
-// that for looking things up.
+// used by one thread at a time. About 280 bytes for an entry with a content of its own, a quarter
+// of that for looking things up.
 #ifndef TARN_FORMAT_TREE_H
 #define TARN_FORMAT_TREE_H
 
@@ -64,8 +64,8 @@ struct tarn_tree *tarn_tree_new(void); // a root node without inode; NULL when o
 void tarn_tree_free(struct tarn_tree *tree);
 TARN_DEFINE_CLEANUP(struct tarn_tree, tarn_tree_free)
 
-// Forgets what is needed to look up children, xattr sets and contents: a quarter of the memory. After that
-// a tree is only walked, sorted and freed.
+// Forgets what is needed to look up children, xattr sets and contents: a quarter of the memory.
+// After that a tree is only walked, sorted and freed.
 void tarn_tree_drop_index(struct tarn_tree *tree);
 
 struct tarn_node *tarn_tree_root(const struct tarn_tree *tree);
@@ -91,8 +91,8 @@ int tarn_tree_add(struct tarn_tree *tree, struct tarn_node *parent, const char *
 void tarn_tree_remove(struct tarn_tree *tree, struct tarn_node *node);
 void tarn_tree_remove_children(struct tarn_tree *tree, struct tarn_node *node);
 
-// A new inode, zeroed; and the node's inode (NULL allowed), counting nlink. A node with an inode is no
-// longer implicit.
+// A new inode, zeroed; and the node's inode (NULL allowed), counting nlink. A node with an inode is
+// no longer implicit.
 struct tarn_inode *tarn_tree_inode_new(struct tarn_tree *tree); // NULL when out of memory
 void tarn_node_set_inode(struct tarn_node *node, struct tarn_inode *inode);
 
@@ -121,10 +121,11 @@ enum tarn_walk {
                         // marked as a whiteout: node->implicit set, no inode; whiteouts stay
     TARN_WALK_MAKE,     // the same, with an inode: 0755, 0:0, time 0 (merged trees)
 };
-// Yields the parent directory, the last component (borrowed from path or tree; length 0 for the root
-// itself) and the node of this name or NULL; the node may be one that only stands for a whiteout,
-// see tarn_node_exists(). -ENOENT and -ENOTDIR with TARN_WALK_FAIL, -ELOOP after TARN_SYMLINK_DEPTH
-// links, -EINVAL for a name that tarn_tree_add() refuses. What was made stays after an error.
+// Yields the parent directory, the last component (borrowed from path or tree; length 0 for the
+// root itself) and the node of this name or NULL; the node may be one that only stands for a
+// whiteout, see tarn_node_exists(). -ENOENT and -ENOTDIR with TARN_WALK_FAIL, -ELOOP after
+// TARN_SYMLINK_DEPTH links, -EINVAL for a name that tarn_tree_add() refuses. What was made stays
+// after an error.
 struct tarn_walked {
     struct tarn_node *parent; // NULL for the root
     struct tarn_node *node;
@@ -141,16 +142,16 @@ int tarn_tree_walk_child(struct tarn_tree *tree, struct tarn_node *parent,
                          const struct tarn_node *named, enum tarn_walk missing,
                          struct tarn_node **directory) tarn_must_check;
 
-// Appends to resolved the path without links that TARN_WALK_FAIL walks: instead of each link what it
-// leads to; from the first component on that is no directory of the tree, the names as they stand,
-// `..` taking away the one before. No slash in front; empty for the root. -ELOOP, -ENOMEM. Neither
-// the names nor the length of the result are checked.
+// Appends to resolved the path without links that TARN_WALK_FAIL walks: instead of each link what
+// it leads to; from the first component on that is no directory of the tree, the names as they
+// stand, `..` taking away the one before. No slash in front; empty for the root. -ELOOP, -ENOMEM.
+// Neither the names nor the length of the result are checked.
 struct tarn_buf;
 int tarn_tree_resolve(struct tarn_tree *tree, const char *path, size_t length,
                       struct tarn_buf *resolved) tarn_must_check;
 
-// Puts all siblings into canonical order; O(n log n), O(1) if nothing was added since. Needed before
-// tarn_tree_next() yields that order.
+// Puts all siblings into canonical order; O(n log n), O(1) if nothing was added since. Needed
+// before tarn_tree_next() yields that order.
 void tarn_tree_sort(struct tarn_tree *tree);
 // Canonical order, iteratively, without recursion: start with the root; NULL at the end.
 struct tarn_node *tarn_tree_next(const struct tarn_node *node);

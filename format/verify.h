@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Proves that a bootstrap's tree is sound: for `tarn check`, and as the gate that fsck.erofs is not.
+// Proves that a bootstrap's tree is sound: for `tarn check`, and as the gate that fsck.erofs is
+// not.
 #ifndef TARN_FORMAT_VERIFY_H
 #define TARN_FORMAT_VERIFY_H
 

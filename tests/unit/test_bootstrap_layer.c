@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layer of a bootstrap, written and read; what is refused besides stands in the integration tests.
+// The layer of a bootstrap, written and read; what is refused besides stands in the integration
+// tests.
 #include "format/bootstrap_layer.h"
 
 #include <errno.h>

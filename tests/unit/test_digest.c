@@ -33,8 +33,6 @@ static void test_sha256(void **state)
     assert_non_null(hasher);
     tarn_hasher_update(hasher, "ab", 2);
     tarn_hasher_update(hasher, "c", 1);
-    tarn_hasher_peek(hasher, &digest);
-    expect_digest(&digest, abc);
     tarn_hasher_finish(hasher, &digest);
     expect_digest(&digest, abc);
     tarn_hasher_finish(hasher, &digest);
