@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the integration tests. They need root, and the programs in TARN_BUILD_DIR (default
-build/release)."""
+build/release). Workers of pytest-xdist can share the work (-n 3 --dist loadfile): each has servers,
+a directory and a mount namespace of its own."""
+import fcntl
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -18,8 +21,26 @@ if os.geteuid() != 0:
     pytest.exit("the integration tests need root", 4)
 
 
+# Those that take longest, which go first.
+LONG = ["test_registry_publish.py", "test_convert.py", "test_publish.py", "test_canonical.py",
+        "test_daemon.py", "test_registry_access.py", "test_export.py", "test_registry_failure.py",
+        "test_waits.py", "test_mutations.py", "test_dialects.py", "test_registry_mount.py"]
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: worth running under a thread sanitizer")
+    environment.leave_mount_namespace()
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_stays_mounted():
+    before = environment.mounts_below("/")
+    yield
+    assert environment.mounts_below("/") == before
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +73,19 @@ def corner(session_tarn, tmp_path_factory):
 
 
 def lab_image(name, session_tarn, tmp_path_factory):
-    directory = tmp_path_factory.mktemp(name)
-    image = images.from_umoci(name, images.lab_layout(name), directory)
-    return images.convert(session_tarn, image, directory)
+    """Made once for all workers; its directory is this worker's own."""
+    top = tmp_path_factory.getbasetemp()
+    shared = (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / f"lab-{name}"
+    shared.mkdir(exist_ok=True)
+    with open(shared / "image", "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if file.tell() == 0:
+            made = images.from_umoci(name, images.lab_layout(name), shared)
+            pickle.dump(images.convert(session_tarn, made, shared), file)
+        file.seek(0)
+        image = pickle.load(file)
+    image.directory = tmp_path_factory.mktemp(name)
+    return image
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs under test, with a TARN_ROOT of their own, and an end for what they leave."""
+import ctypes
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests"))
 
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 1 << 14, 1 << 18
 BUILD = Path(os.environ.get("TARN_BUILD_DIR", SOURCE / "build" / "release")).resolve()
 
 
@@ -70,9 +72,17 @@ def mounts_below(top):
     with open("/proc/self/mountinfo", "rb") as file:
         for line in file:
             point = unescape(line.split()[4])
-            if point == top or point.startswith(top + b"/"):
+            if point == top or point.startswith(top.rstrip(b"/") + b"/"):
                 found.append(point)
     return found[::-1]
+
+
+def leave_mount_namespace():
+    """What this process mounts from now on is in a namespace of its own: others that copy theirs, such
+    as container runtimes in tests at the same time, do not keep it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "no mount namespace of our own")
 
 
 def unmount_below(top):

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model against umoci, which shares nothing with it."""
-from dataclasses import asdict
-
 import corner_cases
 import images
 import model
@@ -19,8 +17,8 @@ def test_model_is_what_umoci_unpacks(tmp_path):
             assert path not in found, f"{path!r}: umoci has it after all: {why}"
             del expected[path]
             continue
-        wrong = {name for name, value in asdict(expected[path]).items()
-                 if value != asdict(found[path])[name]}
+        wrong = {name for name, value in vars(expected[path]).items()
+                 if value != vars(found[path])[name]}
         assert wrong == fields, f"{path!r}: umoci differs in {wrong}: {why}"
         del expected[path], found[path]
     trees.assert_same(expected, found, "model and umoci")

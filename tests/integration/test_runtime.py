@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real container runtimes start real programs on an overlay over a mounted image."""
 import json
+import os
 import subprocess
 
 import pytest
@@ -36,7 +37,7 @@ def test_runc(quirks, rootfs, tmp_path):
     spec["process"].update(terminal=False, args=PROGRAM)
     spec["process"].pop("rlimits", None)
     (tmp_path / "config.json").write_text(json.dumps(spec))
-    name = f"tarn-{tmp_path.name}".replace("_", "-")
+    name = f"tarn-test-{os.getpid()}"
     done = subprocess.run(["runc", "run", name], cwd=tmp_path, capture_output=True, text=True,
                           timeout=300, check=False)
     assert done.returncode == 0, done.stderr

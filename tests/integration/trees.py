@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import struct
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 DT = {stat.S_IFREG: 8, stat.S_IFDIR: 4, stat.S_IFLNK: 10, stat.S_IFIFO: 1, stat.S_IFCHR: 2,
       stat.S_IFBLK: 6}
@@ -42,10 +42,10 @@ def getdents(path):
                 raise OSError(ctypes.get_errno(), "getdents64", path)
             if count == 0:
                 return out
-            at = 0
+            at, data = 0, buffer.raw
             while at < count:
-                _, _, length, kind = struct.unpack_from("<QqHB", buffer.raw, at)
-                name = buffer.raw[at + 19:at + length].split(b"\0", 1)[0]
+                _, _, length, kind = struct.unpack_from("<QqHB", data, at)
+                name = data[at + 19:at + length].split(b"\0", 1)[0]
                 out.append((name, kind))
                 at += length
     finally:
@@ -101,7 +101,7 @@ def differences(expected, found, limit=20):
     out = [f"{path!r}: missing" for path in sorted(expected.keys() - found.keys())]
     out += [f"{path!r}: should not be there" for path in sorted(found.keys() - expected.keys())]
     for path in sorted(expected.keys() & found.keys()):
-        want, got = asdict(expected[path]), asdict(found[path])
+        want, got = vars(expected[path]), vars(found[path])
         for name, value in want.items():
             if value == got[name]:
                 continue
