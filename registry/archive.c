@@ -237,8 +237,11 @@ static int make_temporary(struct archive *archive)
             tarn_asprintf("%s.tarn-%d-%u.tmp", archive->path, (int)getpid(), n);
         if (!path)
             return -ENOMEM;
-        if (mkdir(path, 0700) < 0 && errno == EEXIST)
-            continue;
+        if (mkdir(path, 0700) < 0) {
+            if (errno == EEXIST)
+                continue;
+            return -errno;
+        }
         tarn_autoclose int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 && errno == ENOENT && access(dirname(path), F_OK) == 0)
             continue; // a sweep took it for a dead one's

@@ -252,6 +252,13 @@ def test_full_disk_keeps_the_old_tag(large, tarn, tmp_path):
         check.check(Image(f"oci:{out}:t"))
 
 
+@pytest.mark.parametrize("kind", ("oci", "oci-archive"))
+def test_read_only_destination(tarn, tmp_path, kind):
+    with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "ro"):
+        tarn.fails(f"{kind}:.*: Read-only file system", "convert", "dir:/usr/share/doc/base-files",
+                   f"{kind}:{tmp_path}/small/out:t")
+
+
 def test_no_room_for_the_spool(large, tarn, tmp_path):
     with mounts.Mounted("tmpfs", "tmpfs", tmp_path / "small", "size=10m") as small:
         tarn.fails("TMPDIR", "convert", large, f"oci:{tmp_path}/out:t", env={"TMPDIR": small})
