@@ -6,14 +6,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REDRAW_MS = 100, BAR_WIDTH = 24 };
+#include "base/bytes.h"
+
+enum { REDRAW_MS = 100, BAR_WIDTH = 24, LINES = 10, LINE_BYTES = 25000000 };
 
 struct tarn_progress {
     pthread_mutex_t lock; // guards everything
-    bool draws;
-    bool drawn; // a line stands on the terminal
-    uint64_t total;
+    bool quiet;
+    bool terminal;
+    bool drawn;     // a line stands on the terminal
+    uint64_t total; // the work counts each byte twice, as do these
     uint64_t done;
+    uint64_t next_line; // elsewhere: when so much is done
     double start;
     double last_drawn;
 };
@@ -31,7 +35,9 @@ struct tarn_progress *tarn_progress_new(bool quiet)
     if (!progress)
         return NULL;
     pthread_mutex_init(&progress->lock, NULL);
-    progress->draws = !quiet && isatty(STDERR_FILENO);
+    progress->quiet = quiet;
+    progress->terminal = isatty(STDERR_FILENO);
+    progress->next_line = 2 * LINE_BYTES;
     progress->start = now();
     return progress;
 }
@@ -58,25 +64,44 @@ void tarn_progress_free(struct tarn_progress *progress)
     free(progress);
 }
 
-// With the lock held. Bytes are shown once, although the work counts them twice.
-static void draw(struct tarn_progress *progress, double time)
+static double share_of(const struct tarn_progress *progress)
 {
-    const double share =
-        progress->total == 0 ? 0 : (double)progress->done / (double)progress->total;
+    return progress->total == 0 ? 0 : (double)progress->done / (double)progress->total;
+}
+
+static void print_state(const struct tarn_progress *progress, double time)
+{
+    const double share = share_of(progress);
     const double seconds = time - progress->start;
-    char bar[BAR_WIDTH + 1];
-    for (int i = 0; i < BAR_WIDTH; i++)
-        bar[i] = i < share * BAR_WIDTH ? '#' : '.';
-    bar[BAR_WIDTH] = '\0';
     const double bytes = (double)progress->done / 2;
-    fprintf(stderr, "\r[%s] %3.0f%%  %.1f of %.1f MB  %.1f MB/s", bar, share * 100, bytes / 1e6,
+    fprintf(stderr, "%3.0f%%  %.1f of %.1f MB  %.1f MB/s", share * 100, bytes / 1e6,
             (double)progress->total / 2e6, seconds > 0 ? bytes / 1e6 / seconds : 0);
     if (share > 0.02)
         fprintf(stderr, "  %.0f s left", seconds / share - seconds);
+}
+
+// With the lock held.
+static void draw(struct tarn_progress *progress, double time)
+{
+    char bar[BAR_WIDTH + 1];
+    for (int i = 0; i < BAR_WIDTH; i++)
+        bar[i] = i < share_of(progress) * BAR_WIDTH ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    fprintf(stderr, "\r[%s] ", bar);
+    print_state(progress, time);
     fputs("\x1b[K", stderr);
     fflush(stderr);
     progress->drawn = true;
     progress->last_drawn = time;
+}
+
+// With the lock held.
+static void print_line(struct tarn_progress *progress, double time)
+{
+    fputs("tarn: ", stderr);
+    print_state(progress, time);
+    fputc('\n', stderr);
+    progress->next_line = progress->done + tarn_max_u64(progress->total / LINES, 2 * LINE_BYTES);
 }
 
 void tarn_progress_tell(void *context, enum tarn_convert_progress what, uint64_t bytes)
@@ -88,8 +113,10 @@ void tarn_progress_tell(void *context, enum tarn_convert_progress what, uint64_t
     else
         progress->done += bytes;
     const double time = now();
-    if (progress->draws && time - progress->last_drawn > REDRAW_MS / 1e3)
+    if (!progress->quiet && progress->terminal && time - progress->last_drawn > REDRAW_MS / 1e3)
         draw(progress, time);
+    if (!progress->quiet && !progress->terminal && progress->done >= progress->next_line)
+        print_line(progress, time);
     pthread_mutex_unlock(&progress->lock);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A conversion's progress for a person: one line that is redrawn on a terminal, nothing until the end
-// elsewhere. Told from any thread.
+// A conversion's progress for a person: one line that is redrawn on a terminal; elsewhere a line for each
+// tenth of the work, or each 25 MB where that is more. Told from any thread.
 #ifndef TARN_CLI_PROGRESS_H
 #define TARN_CLI_PROGRESS_H
 
@@ -9,7 +9,7 @@
 
 struct tarn_progress;
 
-// quiet: draws nothing. NULL when out of memory.
+// quiet: shows nothing. NULL when out of memory.
 struct tarn_progress *tarn_progress_new(bool quiet);
 void tarn_progress_free(struct tarn_progress *progress); // takes the line away
 TARN_DEFINE_CLEANUP(struct tarn_progress, tarn_progress_free)

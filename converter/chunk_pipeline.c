@@ -351,8 +351,8 @@ static int write_batch(struct pipeline *pipeline, struct tarn_err *err)
             ret = pipeline->output->run(pipeline->output->context, run->out, run->out_length, err);
             next_run++;
         }
-        if (ret == 0)
-            ret = pipeline->output->chunk(pipeline->output->context, &batch->chunks[i]);
+        if (ret == 0 && pipeline->output->chunk(pipeline->output->context, &batch->chunks[i]) < 0)
+            ret = tarn_fail(err, -ENOMEM, "out of memory for chunk tables");
     }
     for (uint32_t i = 0; i < batch->run_count; i++) {
         free(batch->runs[i].out);

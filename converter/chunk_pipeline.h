@@ -20,7 +20,7 @@ struct tarn_decided_chunk {
 
 // Both are called in order of the data space, on the caller's thread.
 struct tarn_chunk_output {
-    // A decided chunk. A negative return ends everything.
+    // A decided chunk. 0 or -ENOMEM, which ends everything.
     int (*chunk)(void *context, const struct tarn_decided_chunk *chunk);
     // The stored bytes of the run whose chunks come next.
     int (*run)(void *context, const uint8_t *bytes, size_t length, struct tarn_err *err);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/convert.h"
 
+#include <sys/stat.h>
+
 #include "converter/convert_internal.h"
 
 static void fill_platform(const struct tarn_conversion *conversion, const json_t *config,
@@ -122,6 +124,9 @@ static int convert_layers(struct tarn_conversion *conversion,
                                     ? TARN_LAYER_SOURCE_DIRECTORY
                                     : TARN_LAYER_SOURCE_FILE;
         layers[i].source.path = references[i].path;
+        struct stat st;
+        if (references[i].kind == TARN_REFERENCE_TAR && stat(references[i].path, &st) == 0)
+            layers[i].source.blob.size = (uint64_t)st.st_size;
     }
     struct tarn_image_job job = { .layers = layers, .layer_count = count };
     struct tarn_image_result result;

@@ -55,6 +55,8 @@ static int write_blob(struct tarn_image_conversion *conversion,
     };
     struct tarn_blob_result result;
     const int ret = tarn_blob_write(&context, &layer, output, &result, err);
+    if (ret == 0) // all of it, also where the layer brings no data
+        tarn_image_tell(job->options, TARN_CONVERT_DONE, progress.source_bytes - progress.told);
     chain->layers[chain->count].record = result.record;
     chain->layers[chain->count].tables = result.tables;
     chain->layers[chain->count].statistics = result.statistics;
@@ -97,8 +99,10 @@ static int adopt_layer(struct tarn_image_conversion *conversion,
         .metadata_digest = blob->metadata_digest,
     };
     conversion->summary->layers_reused++;
+    // A layer without a known diff_id was read before it was found.
+    const uint64_t size = conversion->job->layers[conversion->chain.count].source.blob.size;
     tarn_image_tell(conversion->job->options, TARN_CONVERT_DONE,
-                    2 * conversion->job->layers[conversion->chain.count].source.blob.size);
+                    2 * size - tarn_min_u64(prepared->input.source_bytes, size));
     return 0;
 }
 

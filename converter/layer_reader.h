@@ -21,7 +21,7 @@ struct tarn_layer_source {
     enum tarn_layer_source_kind kind;
     struct tarn_blocking *blocking; // BLOB; used by another thread during the read
     struct tarn_repository *repository;
-    struct tarn_blob_id blob;
+    struct tarn_blob_id blob; // FILE: its size alone, for the progress; 0: unknown
     struct tarn_layer_fetch
         *fetch; // BLOB, of a registry: the layer is read through it; NULL: it is not
     uint32_t fetch_index;

@@ -3,6 +3,7 @@
 and by the tarn command. Each must show what the layers say."""
 import hashlib
 import os
+import re
 import stat
 import subprocess
 
@@ -14,7 +15,7 @@ import pytest
 import random_layers
 import trees
 from reader import check, tree
-from tars import Tar
+from tars import Tar, header
 
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink",
          stat.S_IFIFO: "fifo", stat.S_IFCHR: "character-device", stat.S_IFBLK: "block-device"}
@@ -228,7 +229,20 @@ def test_progress_on_a_terminal_and_elsewhere(corner, tarn, tmp_path):
     assert running.wait() == 0 and b"\r" in shown and b"MB" in shown
     done = tarn("convert", corner.source, f"oci:{tmp_path}/two:t")
     assert "\r" not in done.stderr + done.text and "tree" in done.text
+    assert "%" not in done.stderr, "a small one needs no lines"
     assert tarn("convert", "--quiet", corner.source, f"oci:{tmp_path}/three:t").stdout == b""
+
+
+def test_progress_of_a_large_image(tarn, tmp_path):
+    """A line for each 25 MB where no terminal is, to the end."""
+    with open(tmp_path / "layer.tar", "wb") as file:
+        file.write(header(b"zeros", size=60_000_256))
+        file.truncate(512 + 60_000_256 + 1024)
+    words = ("convert", f"tar:{tmp_path}/layer.tar")
+    shown = re.findall(r"^tarn: +(\d+)%  ([\d.]+) of 60.0 MB", tarn(
+        *words, f"oci:{tmp_path}/one:t").stderr, re.M)
+    assert [float(done) // 25 for _, done in shown] == [1, 2] and shown[-1][0] == "100"
+    assert tarn(*words, "--quiet", f"oci:{tmp_path}/two:t").stderr == ""
 
 
 def test_dict(tarn, tmp_path):
