@@ -501,7 +501,7 @@ def document(title, message):
 
 document("two keys of one name", r"not JSON: duplicate")(
     lambda text: text[:-1] + b',"layers":[]}')
-document("nested 100,000 deep", r"not JSON")(
+document("nested 100,000 deep", r"not JSON|more than 65536 values")(
     lambda text: text[:-1] + b',"a":' + b"[" * 100000 + b"]" * 100000 + b"}")
 document("over 4 MiB", r"4194304|4 MiB|limit|larger")(
     lambda text: text[:-1] + b',"a":"' + b"x" * (5 << 20) + b'"}')
@@ -511,7 +511,7 @@ document("NUL in a string", r"not JSON")(lambda text: text[:-1] + b',"a":"\\u000
 document("an array", r"not a JSON object|not JSON|mediaType")(lambda text: b"[" + text + b"]")
 
 
-@manifest("70,000 layers", r"70000 layers|4194304|limit|larger|layers")
+@manifest("70,000 layers", r"more than 65536 values")
 def _(forge):
     forge.manifest["layers"] = [{}] * 70000
 
