@@ -57,10 +57,16 @@ class Exchange:
     moved: bool = False  # it came to /moved/..., where a redirect led
 
     @property
+    def ranges(self):
+        """[(first, last)] as asked; last None: to the end."""
+        found = re.fullmatch(r"bytes=((\d+-\d*,?)+)", self.headers.get("range", ""))
+        pairs = [text.split("-") for text in found[1].split(",")] if found else []
+        return [(int(first), int(last) if last else None) for first, last in pairs]
+
+    @property
     def range(self):
-        """(first, last) as asked; None: all, last None: to the end."""
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
-        return found and (int(found[1]), int(found[2]) if found[2] else None)
+        """The first of them; None: all was asked for."""
+        return self.ranges[0] if self.ranges else None
 
     def forward(self, **headers):
         """Asks the registry, with these headers changed (None: left out) -> Answer"""

@@ -102,12 +102,12 @@ def uploads(log):
 
 
 def ranges(requests):
-    """{path: sorted [(first, last)]} of the requests with a range that was answered."""
+    """{path: sorted [(first, last)]} of the requests with ranges that were answered."""
     found = {}
     for r in requests:
         if r["range"] and r["status"] == 206:
-            first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", r["range"]).groups())
-            found.setdefault(r["path"], []).append((first, last))
+            pairs = re.findall(r"(\d+)-(\d+)", r["range"])
+            found.setdefault(r["path"], []).extend((int(first), int(last)) for first, last in pairs)
     return {path: sorted(list_) for path, list_ in found.items()}
 
 
