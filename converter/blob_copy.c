@@ -15,10 +15,13 @@ struct piping {
 static int on_data(void *context, const void *bytes, size_t length)
 {
     const struct piping *piping = context;
-    if (piping->copy->cancel && *piping->copy->cancel)
+    const struct tarn_copy *copy = piping->copy;
+    if (copy->cancel && *copy->cancel)
         return tarn_fail(piping->err, -EINTR, "interrupted");
-    return tarn_blocking_write(piping->copy->to_blocking, piping->upload, bytes, length,
-                               piping->err);
+    const int ret = copy->pace ? copy->pace(copy->pace_context, length) : 0;
+    if (ret < 0)
+        return tarn_fail_errno(piping->err, ret, "copying was given up");
+    return tarn_blocking_write(copy->to_blocking, piping->upload, bytes, length, piping->err);
 }
 
 static int read_file(int fd, const struct tarn_read *read, struct tarn_err *err)

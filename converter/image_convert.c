@@ -14,6 +14,13 @@ void tarn_image_tell(const struct tarn_convert_options *options, enum tarn_conve
         options->progress(options->context, what, bytes);
 }
 
+void tarn_image_hurry_copy(struct tarn_image_conversion *conversion)
+{
+    struct tarn_image_copier *copier = atomic_load(&conversion->copier);
+    if (copier)
+        tarn_image_copier_hurry(copier);
+}
+
 // Stage A's thread, and what it says in the end.
 struct reading {
     struct tarn_image_conversion *conversion;
@@ -65,6 +72,8 @@ static int run(struct tarn_image_conversion *conversion, struct tarn_image_resul
     if (ret == 0)
         ret = run_stages(conversion, err);
     if (ret == 0)
+        tarn_image_hurry_copy(conversion);
+    if (ret == 0)
         ret = tarn_image_store_documents(conversion, result, err);
     return ret;
 }
@@ -78,6 +87,7 @@ int tarn_image_convert(const struct tarn_image_job *job, struct tarn_image_resul
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory");
     ret = run(&conversion, result, err);
+    tarn_image_copier_finish(atomic_load(&conversion.copier), ret < 0);
     if (ret < 0) // layers that are done are stored and noted nevertheless
         (void)!tarn_blob_uploader_finish(conversion.uploader, NULL);
     tarn_layer_queue_free(conversion.queue);

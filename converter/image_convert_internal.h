@@ -4,8 +4,11 @@
 #ifndef TARN_CONVERTER_IMAGE_CONVERT_INTERNAL_H
 #define TARN_CONVERTER_IMAGE_CONVERT_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "converter/blob_upload.h"
 #include "converter/image_convert.h"
+#include "converter/image_copy.h"
 #include "converter/layer_queue.h"
 
 struct tarn_image_conversion {
@@ -18,7 +21,8 @@ struct tarn_image_conversion {
     // Stage A's, until it is joined.
     bool *read;      // for each layer, whether it was read, not reused
     uint32_t copied; // layers whose original was copied, or is left to whoever does it afterwards
-    uint64_t uncopied_bytes; // of the layers above that were read
+    uint64_t uncopied_bytes;                    // of the layers above that were read
+    _Atomic(struct tarn_image_copier *) copier; // set by stage A, may be NULL
     struct tarn_digest tree_digest;
 };
 
@@ -26,8 +30,12 @@ struct tarn_image_conversion {
 void tarn_image_tell(const struct tarn_convert_options *options, enum tarn_convert_progress what,
                      uint64_t bytes);
 
+// Stage B, or at least its chunks, is done, so that the copy of the original may take a processor.
+void tarn_image_hurry_copy(struct tarn_image_conversion *conversion);
+
 // Reads all layers, or finds them converted, and puts them into the queue; then what needs no blob
-// written: the copy of the original's layers and the tree digest. -ECANCELED when the queue was stopped.
+// written: the tree digest and the copy of the original's layers, or its start. -ECANCELED when the queue
+// was stopped.
 int tarn_image_stage_a(struct tarn_image_conversion *conversion,
                        struct tarn_err *err) tarn_must_check;
 

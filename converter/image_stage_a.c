@@ -5,7 +5,13 @@
 #include "format/listing.h"
 #include "format/merge.h"
 
-enum { UNCOPIED_MAX = 512 << 20 };
+enum {
+    UNCOPIED_MAX = 512 << 20,
+    // Bytes of the original that are copied while the bootstrap is made: as long as that takes, which
+    // grows with the nodes of the tree.
+    COPY_LAST = 4 << 20,
+    COPY_LAST_NODE = 3 << 10,
+};
 
 static void on_read(void *context, uint64_t bytes)
 {
@@ -150,12 +156,36 @@ static void note_read(struct tarn_image_conversion *conversion, uint32_t i)
         copy_layers(conversion, i + 1);
 }
 
+// Has the original copied by a thread of its own. False: it is not between two disks.
+static bool start_copier(struct tarn_image_conversion *conversion)
+{
+    const struct tarn_image_job *job = conversion->job;
+    if (!job->copy || job->layers[0].source.fetch || !tarn_repository_lists_tags(job->copy->to))
+        return false;
+    tarn_autofree struct tarn_blob_id *blobs = calloc(job->layer_count, sizeof *blobs);
+    if (!blobs)
+        return false;
+    struct tarn_image_copy image = {
+        .copy = job->copy,
+        .blobs = blobs,
+        .last = COPY_LAST + COPY_LAST_NODE * tarn_tree_count(conversion->chain.merged),
+    };
+    for (uint32_t i = 0; i < job->layer_count; i++)
+        if (job->layers[i].source.kind == TARN_LAYER_SOURCE_BLOB && conversion->read[i])
+            blobs[image.count++] = job->layers[i].source.blob;
+    atomic_store(&conversion->copier, tarn_image_copier_start(&image));
+    return true;
+}
+
 // What is left to do beside stage B once all layers are read.
 static int after_last(struct tarn_image_conversion *conversion, struct tarn_err *err)
 {
-    copy_layers(conversion, conversion->job->layer_count);
     const int ret = tarn_listing_digest(conversion->chain.merged, &conversion->tree_digest);
-    return ret < 0 ? tarn_fail(err, ret, "out of memory") : 0;
+    if (ret < 0)
+        return tarn_fail(err, ret, "out of memory");
+    if (!start_copier(conversion))
+        copy_layers(conversion, conversion->job->layer_count);
+    return 0;
 }
 
 static int stage_a_layer(struct tarn_image_conversion *conversion, uint32_t i, struct tarn_err *err)

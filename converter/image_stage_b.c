@@ -3,7 +3,9 @@
 
 // Stage B's share of the progress: the layer's source bytes, spread over its data space.
 struct write_progress {
+    struct tarn_image_conversion *conversion;
     const struct tarn_convert_options *options;
+    bool last; // layer
     uint64_t source_bytes;
     uint64_t data_length;
     uint64_t data_done;
@@ -18,6 +20,8 @@ static void on_written(void *context, uint64_t bytes)
     const uint64_t reached = (uint64_t)(share * (double)progress->source_bytes);
     tarn_image_tell(progress->options, TARN_CONVERT_DONE, reached - progress->told);
     progress->told = reached;
+    if (progress->data_done == progress->data_length && progress->last)
+        tarn_image_hurry_copy(progress->conversion);
 }
 
 // Runs stage B into an upload. The layer's tables are handed to the chain.
@@ -33,7 +37,9 @@ static int write_blob(struct tarn_image_conversion *conversion,
     if (!space || !lower)
         return tarn_fail(err, -ENOMEM, "out of memory");
     struct write_progress progress = {
+        .conversion = conversion,
         .options = job->options,
+        .last = chain->count + 1 == job->layer_count,
         .source_bytes = prepared->input.source_bytes,
         .data_length = prepared->data_length,
     };
