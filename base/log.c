@@ -17,6 +17,10 @@ void tarn_log(enum tarn_log_level level, const char *format, ...)
     n = m < 0 ? n : n + m;
     if ((size_t)n > sizeof line - 2)
         n = sizeof line - 2;
+    // A name with a line feed would begin a line of its own.
+    for (int i = 0; i < n; i++)
+        if ((unsigned char)line[i] < ' ')
+            line[i] = '?';
     line[n++] = '\n';
     // Nobody could be told of a failure to log.
     if (write(STDERR_FILENO, line, (size_t)n) < 0)

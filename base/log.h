@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line to stderr, written in one piece, for the daemon. Any thread.
+// One line to stderr, written in one piece, for the daemon; control characters become "?". Any thread.
 #ifndef TARN_BASE_LOG_H
 #define TARN_BASE_LOG_H
 
