@@ -84,6 +84,18 @@ int tarn_fuse_node_entry(const struct tarn_connection *connection, const struct 
     return 0;
 }
 
+// The node of an image. False: there is none, and the request has been answered; base is what one for a node
+// of the base gets.
+static bool node_of(fuse_req_t req, fuse_ino_t ino, int base, struct tarn_fuse_node *node)
+{
+    const struct tarn_connection *connection = connection_of(req);
+    const int ret =
+        tarn_fuse_node_in_base(connection, ino) ? base : tarn_fuse_node_get(connection, ino, node);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    return ret == 0;
+}
+
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     const struct tarn_connection *connection = connection_of(req);
@@ -92,13 +104,11 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         return;
     }
     struct tarn_fuse_node node;
-    int ret = tarn_fuse_node_get(connection, parent, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, parent, -ESTALE, &node))
         return;
-    }
     struct fuse_entry_param entry = { .entry_timeout = TARN_FOREVER };
     uint64_t nid;
+    int ret;
     const size_t length = strlen(name);
     if (!S_ISDIR(node.inode.mode))
         ret = -ENOTDIR;
@@ -152,11 +162,8 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         return;
     }
     struct tarn_fuse_node node;
-    const int ret = tarn_fuse_node_get(connection, ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -ESTALE, &node))
         return;
-    }
     struct stat st;
     fill_stat(connection, node.slot, &node.inode, &st);
     fuse_reply_attr(req, &st, TARN_FOREVER);
@@ -166,17 +173,13 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 static void on_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct tarn_fuse_node node;
-    int ret = tarn_fuse_node_in_base(connection_of(req), ino)
-                  ? -EINVAL
-                  : tarn_fuse_node_get(connection_of(req), ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -EINVAL, &node))
         return;
-    }
     const char *target;
-    ret = S_ISLNK(node.inode.mode)
-              ? tarn_erofs_symlink(&node.slot->image->bootstrap.erofs, &node.inode, &target)
-              : -EINVAL;
+    const int ret =
+        S_ISLNK(node.inode.mode)
+            ? tarn_erofs_symlink(&node.slot->image->bootstrap.erofs, &node.inode, &target)
+            : -EINVAL;
     if (ret == 0)
         fuse_reply_buf(req, target, (size_t)node.inode.size);
     else
@@ -239,11 +242,8 @@ static void list_directory(fuse_req_t req, fuse_ino_t ino, const struct tarn_bas
         return;
     }
     struct tarn_fuse_node node;
-    const int ret = tarn_fuse_node_get(connection, ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -ESTALE, &node))
         return;
-    }
     const ssize_t used =
         S_ISDIR(node.inode.mode) ? list(req, &node, &listing, (char *)buffers->data) : -ENOTDIR;
     if (used < 0)
@@ -282,11 +282,8 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
         return;
     }
     struct tarn_fuse_node node;
-    const int ret = tarn_fuse_node_get(connection, ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -ESTALE, &node))
         return;
-    }
     if (!S_ISREG(node.inode.mode)) {
         fuse_reply_err(req, EINVAL);
         tarn_slot_put(node.slot);
@@ -321,13 +318,9 @@ static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
     (void)info;
     struct tarn_fuse_node node;
     uint64_t position = (uint64_t)offset;
-    int ret = tarn_fuse_node_in_base(connection_of(req), ino)
-                  ? -EINVAL
-                  : tarn_fuse_node_get(connection_of(req), ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -EINVAL, &node))
         return;
-    }
+    int ret;
     if (offset < 0 || position >= node.inode.size || (whence != SEEK_DATA && whence != SEEK_HOLE))
         ret = whence == SEEK_DATA || whence == SEEK_HOLE ? -ENXIO : -EINVAL;
     else
@@ -347,11 +340,8 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
         return;
     }
     struct tarn_fuse_node node;
-    const int ret = tarn_fuse_node_get(connection, ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -ESTALE, &node))
         return;
-    }
     const struct tarn_bootstrap *bootstrap = &node.slot->image->bootstrap;
     const struct statvfs st = {
         .f_bsize = TARN_BLOCK,
@@ -377,15 +367,11 @@ static void reply_value(fuse_req_t req, const void *value, size_t length, size_t
 static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct tarn_fuse_node node;
-    int ret = tarn_fuse_node_in_base(connection_of(req), ino)
-                  ? -ENODATA
-                  : tarn_fuse_node_get(connection_of(req), ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -ENODATA, &node))
         return;
-    }
     struct tarn_erofs_xattr xattr;
-    ret = tarn_erofs_xattr_get(&node.slot->image->bootstrap.erofs, &node.inode, name, &xattr);
+    const int ret =
+        tarn_erofs_xattr_get(&node.slot->image->bootstrap.erofs, &node.inode, name, &xattr);
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
@@ -423,13 +409,10 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         reply_value(req, "", 0, size);
         return;
     }
-    int ret = tarn_fuse_node_get(connection_of(req), ino, &node);
-    if (ret < 0) {
-        fuse_reply_err(req, -ret);
+    if (!node_of(req, ino, -ESTALE, &node))
         return;
-    }
     tarn_cleanup(tarn_buf_release) struct tarn_buf names = { 0 };
-    ret = list_names(&node, fuse_req_ctx(req)->uid == 0, &names);
+    const int ret = list_names(&node, fuse_req_ctx(req)->uid == 0, &names);
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
