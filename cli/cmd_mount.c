@@ -14,6 +14,7 @@
 #include "cli/usage.h"
 #include "daemon/control_message.h"
 #include "daemon/fd_socket.h"
+#include "daemon/mounter.h"
 #include "daemon/root_path.h"
 #include "registry/docker_config.h"
 #include "registry/reference.h"
@@ -111,8 +112,8 @@ static int fusermount(const struct mount_arguments *arguments, const char *path,
     char dashes[] = "--";
     char options[128];
     snprintf(options, sizeof options,
-             "ro,nosuid,nodev,default_permissions,fsname=tarn,subtype=tarn%s",
-             arguments->allow_other ? ",allow_other" : "");
+             "ro,nosuid,nodev,default_permissions,max_read=%d,fsname=tarn,subtype=tarn%s",
+             TARN_READ_MAX, arguments->allow_other ? ",allow_other" : "");
     tarn_autofree char *target = tarn_asprintf("%s", path);
     char *const argv[] = { program, option, options, dashes, target, NULL };
     int ret = target ? tarn_client_run(argv, ends[1], err) : tarn_fail(err, -ENOMEM, "no memory");

@@ -8,13 +8,13 @@
 #include <pthread.h>
 
 #include "daemon/fuse_server.h"
+#include "daemon/mounter.h"
 #include "daemon/read_source.h"
 
 enum {
     TARN_NODE_ROOT = 1,
     TARN_NODE_IMAGES = 2,
     TARN_NODE_BLOBS = 3,
-    TARN_READ_MAX = 1 << 20,
 };
 #define TARN_NODE_BLOB_FIRST (UINT64_C(1) << 32)
 #define TARN_FOREVER 1e15 // seconds; the kernel takes it for its largest timeout

@@ -70,8 +70,10 @@ static int mount_base(struct mounter *mounter, struct tarn_mounter_reply *reply,
         return fail(reply, -errno, "cannot bind the base to itself");
     mounter->mounted = true;
     char options[160];
-    snprintf(options, sizeof options,
-             "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", fd);
+    snprintf(
+        options, sizeof options,
+        "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d", fd,
+        TARN_READ_MAX);
     if (mount(NULL, mounter->base, NULL, MS_PRIVATE, NULL) < 0 ||
         mount("tarn", mounter->base, "fuse.tarn", MS_RDONLY, options) < 0 ||
         mount(NULL, mounter->base, NULL, MS_PRIVATE, NULL) < 0) {

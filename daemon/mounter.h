@@ -13,6 +13,10 @@
 
 #include "base/err.h"
 
+// The most that a read of a mount may ask for, to be given as "max_read": a shorter answer than was asked
+// for would be the file's end to the kernel, and other kernels and libraries may ask for more.
+enum { TARN_READ_MAX = 1 << 20 };
+
 // Starts the process for the base <root>/mnt; root is a real absolute path, lock the daemon's, of which
 // it keeps a duplicate. *fd: its end of a socket, to be closed to end it; a SOCK_SEQPACKET that takes
 // requests and gives one reply each, in order.

@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import daemon_help as help_
 import environment
@@ -114,6 +115,13 @@ def test_statfs(mounted, specials):
     assert st.f_blocks == -(-sum(e.size for e in files.values()) // 4096)
     assert st.f_files == len({e.first for e in specials.expected.values()})
     assert (st.f_bfree, st.f_ffree, st.f_namemax, st.f_bsize) == (0, 0, 255, 4096)
+
+
+def test_size_of_reads(mounted):
+    """The kernel may ask for no more than tarnd answers at once."""
+    point = b" %s " % os.fsencode(mounted)
+    lines = [x for x in Path("/proc/self/mountinfo").read_bytes().splitlines() if point in x]
+    assert b"max_read=1048576" in lines[0].split(b",")[-1], lines
 
 
 def test_names_that_are_not_there(mounted):
