@@ -191,19 +191,24 @@ static void *serve_slots(void *argument)
 
 static int start_slot_threads(struct tarn_server *server, struct tarn_err *err)
 {
-    if (server->epoll >= 0)
-        return 0;
-    server->epoll = epoll_create1(EPOLL_CLOEXEC);
-    server->stop = eventfd(0, EFD_CLOEXEC);
     struct epoll_event event = { .events = EPOLLIN };
-    if (server->epoll < 0 || server->stop < 0 ||
-        epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop, &event) < 0)
+    if (server->epoll < 0)
+        server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (server->epoll >= 0 && server->stop < 0) {
+        server->stop = eventfd(0, EFD_CLOEXEC);
+        if (server->stop >= 0)
+            epoll_ctl(server->epoll, EPOLL_CTL_ADD, server->stop, &event);
+    }
+    if (server->epoll < 0 || server->stop < 0)
         return tarn_fail_errno(err, -errno, "cannot make an epoll set");
+    // One will do; those that cannot be started now are with the next mount.
     while (server->thread_count < server->options.threads) {
         const int ret =
             pthread_create(&server->threads[server->thread_count], NULL, serve_slots, server);
-        if (ret != 0)
+        if (ret != 0 && server->thread_count == 0)
             return tarn_fail_errno(err, -ret, "cannot start a thread");
+        if (ret != 0)
+            break;
         server->thread_count++;
     }
     return 0;

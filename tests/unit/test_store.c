@@ -231,6 +231,44 @@ static void test_index_grows(void **state)
     tarn_store_free(store);
 }
 
+// Digests are what an image says: that they all begin alike must not make the index slow.
+static void test_index_of_similar_digests(void **state)
+{
+    enum { ROWS = 300000 };
+    struct tarn_rows rows = { .data_length = (uint64_t)ROWS * 4096, .count = ROWS + 1 };
+    uint8_t *addresses = calloc(rows.count, 8);
+    uint8_t *locations = calloc(rows.count, 8);
+    uint8_t *digests = calloc(rows.count, DIGEST);
+    assert_true(addresses && locations && digests);
+    rows.addresses = addresses;
+    rows.locations = locations;
+    rows.digests = digests;
+    for (uint32_t i = 0; i <= ROWS; i++) {
+        tarn_put_le64(addresses + (size_t)i * 8, (uint64_t)i * 4096);
+        const struct tarn_location location = {
+            .kind = i < ROWS ? TARN_LOCATION_STORED : TARN_LOCATION_GAP,
+            .run_start = true,
+            .stored_length = 1,
+        };
+        tarn_put_le64(locations + (size_t)i * 8, tarn_location_pack(&location));
+        tarn_put_le64(digests + (size_t)i * DIGEST + 24, i + 1);
+    }
+    struct tarn_store *store = open_store(*state);
+    alarm(60); // it took an hour
+    struct tarn_data_file *file = attach(store, &rows);
+    static const uint8_t chunk[4096];
+    assert_int_equal(tarn_data_file_put(file, ROWS - 1, chunk), 0);
+    struct tarn_chunk_place place;
+    assert_true(tarn_store_find(store, tarn_rows_digest_at(&file->rows, ROWS - 1), sizeof chunk,
+                                NULL, &place));
+    assert_int_equal(place.row, ROWS - 1);
+    alarm(0);
+    tarn_store_free(store);
+    free(addresses);
+    free(locations);
+    free(digests);
+}
+
 static void damage(const char *root, const char *name, off_t offset, const char *bytes)
 {
     tarn_autofree char *command =
@@ -409,6 +447,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_tables_differ, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_index, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_index_grows, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_index_of_similar_digests, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_damaged_tables, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_bootstraps, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_litter, make_root, remove_root),
