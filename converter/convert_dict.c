@@ -64,7 +64,8 @@ static int open_dict(struct tarn_conversion *conversion, const struct tarn_refer
     copy.from_blocking = tarn_blocking_new(err);
     if (!copy.from_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { .access = conversion->options->access };
+    const struct tarn_repository_options options =
+        tarn_convert_repository_options(conversion, false);
     int ret = tarn_blocking_open(copy.from_blocking, reference, &options, &copy.from, err);
     if (ret == 0)
         ret = load(conversion, &copy, reference, err);

@@ -36,6 +36,10 @@ bool tarn_convert_same_registry(const struct tarn_conversion *conversion);
 int tarn_convert_platform(const struct tarn_conversion *conversion, struct tarn_platform *platform,
                           struct tarn_err *err) tarn_must_check;
 
+// How a repository is opened: a destination, or a source. An interrupt ends what a registry does not answer.
+struct tarn_repository_options
+tarn_convert_repository_options(const struct tarn_conversion *conversion, bool create);
+
 // convert_open.c: opens both sides and what all images share.
 int tarn_convert_open(struct tarn_conversion *conversion, struct tarn_err *err) tarn_must_check;
 void tarn_convert_close(struct tarn_conversion *conversion); // also when it was opened in part

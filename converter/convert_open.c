@@ -31,6 +31,23 @@ bool tarn_convert_same_registry(const struct tarn_conversion *conversion)
            strcmp(conversion->source.host, conversion->destination.host) == 0;
 }
 
+static bool is_interrupted(const void *context)
+{
+    const struct tarn_convert_options *options = context;
+    return options->cancel && *options->cancel;
+}
+
+struct tarn_repository_options
+tarn_convert_repository_options(const struct tarn_conversion *conversion, bool create)
+{
+    return (struct tarn_repository_options){
+        .create = create,
+        .access = conversion->options->access,
+        .interrupted = is_interrupted,
+        .interrupted_context = conversion->options,
+    };
+}
+
 static int open_source(struct tarn_conversion *conversion, struct tarn_err *err)
 {
     const enum tarn_reference_kind kind = conversion->source.kind;
@@ -39,7 +56,8 @@ static int open_source(struct tarn_conversion *conversion, struct tarn_err *err)
     conversion->from_blocking = tarn_blocking_new(err);
     if (!conversion->from_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { .access = conversion->options->access };
+    const struct tarn_repository_options options =
+        tarn_convert_repository_options(conversion, false);
     return tarn_blocking_open(conversion->from_blocking, &conversion->source, &options,
                               &conversion->from, err);
 }
@@ -58,8 +76,8 @@ static int open_destination(struct tarn_conversion *conversion, struct tarn_err 
     conversion->to_blocking = tarn_blocking_new(err);
     if (!conversion->to_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { .create = true,
-                                                     .access = conversion->options->access };
+    const struct tarn_repository_options options =
+        tarn_convert_repository_options(conversion, true);
     return tarn_blocking_open(conversion->to_blocking, &conversion->destination, &options,
                               &conversion->to, err);
 }
@@ -95,8 +113,8 @@ static int open_copy(struct tarn_conversion *conversion, struct tarn_err *err)
     conversion->copy_blocking = tarn_blocking_new(err);
     if (!conversion->copy_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options = { .create = true,
-                                                     .access = conversion->options->access };
+    const struct tarn_repository_options options =
+        tarn_convert_repository_options(conversion, true);
     return tarn_blocking_open(conversion->copy_blocking, &conversion->destination, &options,
                               &conversion->copy_to, err);
 }
@@ -131,7 +149,9 @@ int tarn_convert_open(struct tarn_conversion *conversion, struct tarn_err *err)
     if (!conversion->pool || !conversion->entries)
         return -ENOMEM;
     if (!options->no_reuse) {
-        conversion->reuse = tarn_reuse_new(&conversion->destination, options->access, err);
+        const struct tarn_repository_options repository_options =
+            tarn_convert_repository_options(conversion, false);
+        conversion->reuse = tarn_reuse_new(&conversion->destination, &repository_options, err);
         if (!conversion->reuse)
             return -ENOMEM;
     }

@@ -68,6 +68,7 @@ static int start_fetch(struct tarn_conversion *conversion, struct tarn_source_im
     const struct tarn_layer_fetch_options options = {
         .source = &conversion->source,
         .access = conversion->options->access,
+        .cancel = conversion->options->cancel,
         .layers = blobs,
         .layer_count = image->layer_count,
         .keep = !tarn_convert_same_registry(conversion) && !conversion->options->replace,

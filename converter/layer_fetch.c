@@ -107,10 +107,24 @@ static int received(void *context, const void *bytes, size_t length)
     return stop ? -ECANCELED : 0;
 }
 
+// A registry that sends nothing does not keep them either.
+static bool is_over(const void *context)
+{
+    struct tarn_layer_fetch *fetch = (struct tarn_layer_fetch *)(uintptr_t)context;
+    pthread_mutex_lock(&fetch->lock);
+    const bool stop = fetch->stop;
+    pthread_mutex_unlock(&fetch->lock);
+    return stop || (fetch->options.cancel && *fetch->options.cancel);
+}
+
 static int connect_source(struct download *download, struct tarn_err *err)
 {
     const struct tarn_layer_fetch_options *fetch = &download->fetch->options;
-    const struct tarn_repository_options options = { .access = fetch->access };
+    const struct tarn_repository_options options = {
+        .access = fetch->access,
+        .interrupted = is_over,
+        .interrupted_context = download->fetch,
+    };
     if (download->repository)
         return 0;
     if (!download->blocking)

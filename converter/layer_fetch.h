@@ -8,6 +8,8 @@
 #ifndef TARN_CONVERTER_LAYER_FETCH_H
 #define TARN_CONVERTER_LAYER_FETCH_H
 
+#include <signal.h>
+
 #include "registry/repository.h"
 
 enum { TARN_LAYERS_AT_ONCE = 3 };
@@ -18,6 +20,7 @@ struct tarn_layer_fetch;
 struct tarn_layer_fetch_options {
     const struct tarn_reference *source;
     const struct tarn_access *access;
+    const volatile sig_atomic_t *cancel; // NULL, or ends downloads with -EINTR once it is not 0
     const struct tarn_blob_id *layers;
     uint32_t layer_count;
     bool keep; // files stay until they are dropped, or the end; else each goes when it was read

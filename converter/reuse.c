@@ -16,7 +16,8 @@ struct tarn_reuse {
 };
 
 struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination,
-                                  const struct tarn_access *access, struct tarn_err *err)
+                                  const struct tarn_repository_options *options,
+                                  struct tarn_err *err)
 {
     tarn_cleanup(tarn_reuse_free_p) struct tarn_reuse *reuse = calloc(1, sizeof *reuse);
     if (reuse) {
@@ -30,9 +31,8 @@ struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination,
     reuse->blocking = tarn_blocking_new(err);
     if (!reuse->blocking)
         return NULL;
-    const struct tarn_repository_options options = { .access = access };
     const int ret =
-        tarn_blocking_open(reuse->blocking, destination, &options, &reuse->repository, NULL);
+        tarn_blocking_open(reuse->blocking, destination, options, &reuse->repository, NULL);
     if (ret < 0)
         reuse->repository = NULL;
     return tarn_steal(reuse);

@@ -15,7 +15,8 @@ struct tarn_reuse;
 
 // A destination that does not exist yet is fine. NULL on failure.
 struct tarn_reuse *tarn_reuse_new(const struct tarn_reference *destination,
-                                  const struct tarn_access *access, struct tarn_err *err);
+                                  const struct tarn_repository_options *options,
+                                  struct tarn_err *err);
 void tarn_reuse_free(struct tarn_reuse *reuse);
 TARN_DEFINE_CLEANUP(struct tarn_reuse, tarn_reuse_free)
 

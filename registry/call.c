@@ -15,6 +15,7 @@ enum {
     SLOWEST = 1024, // bytes a second
     PAUSE_FIRST_MS = 100,
     PAUSE_MAX_MS = 5000,
+    LOOK_MS = 100, // between looks whether it is interrupted
     REFUSALS_MAX = 3,
     STALE_MAX = 2,
     IGNORED_BODY_MAX = 64 << 10,
@@ -27,9 +28,10 @@ struct tarn_call {
     char *url; // of this attempt
     char *headers[3];
     char *from;
-    uv_timer_t timer;  // the pause's end or the deadline
+    uv_timer_t timer;
     uint64_t deadline; // ms of uv_now()
     bool pausing;
+    uint64_t resume_at; // the pause's end
     bool authorising;
     bool foreign; // url is the request's and not on the registry's host: no Authorization
     struct tarn_authority_wait wait;
@@ -127,18 +129,48 @@ static void finish_late(struct tarn_call *call)
 
 // --- time -----------------------------------------------------------------------------------------------
 
+// True: it has ended.
+static bool end_if_interrupted(struct tarn_call *call)
+{
+    const struct tarn_endpoint *endpoint = call->endpoint;
+    if (call->request.timeout > 0 || !endpoint->interrupted ||
+        !endpoint->interrupted(endpoint->interrupted_context))
+        return false;
+    struct tarn_err err = { 0 };
+    tarn_fail(&err, -EINTR, "interrupted");
+    finish(call, -EINTR, &err);
+    return true;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+// To the next moment at which there is something to do or to look at.
+static void set_timer(struct tarn_call *call)
+{
+    const uint64_t now = uv_now(call->timer.loop);
+    uint64_t next = call->deadline;
+    if (call->pausing)
+        next = tarn_min_u64(next, call->resume_at);
+    if (call->endpoint->interrupted)
+        next = tarn_min_u64(next, now + LOOK_MS);
+    uv_timer_start(&call->timer, on_timer, next > now ? next - now : 0, 0);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct tarn_call *call = timer->data;
     const uint64_t now = uv_now(timer->loop);
+    if (end_if_interrupted(call))
+        return;
     if (now >= call->deadline) {
         finish_late(call);
         return;
     }
-    const bool paused = call->pausing;
-    call->pausing = false;
-    uv_timer_start(timer, on_timer, call->deadline - now, 0);
-    if (paused)
+    const bool resume = call->pausing && now >= call->resume_at;
+    if (resume)
+        call->pausing = false;
+    set_timer(call);
+    if (resume)
         attempt(call);
 }
 
@@ -168,10 +200,9 @@ static void pause_call(struct tarn_call *call)
     uint64_t wait = tarn_min_u64((uint64_t)PAUSE_FIRST_MS << shift, PAUSE_MAX_MS);
     wait = tarn_max_u64(jitter(call, wait), call->retry_after_ms);
     call->retry_after_ms = 0;
-    const uint64_t now = uv_now(call->timer.loop);
+    call->resume_at = uv_now(call->timer.loop) + wait;
     call->pausing = true;
-    uv_timer_start(&call->timer, on_timer,
-                   call->deadline > now ? tarn_min_u64(wait, call->deadline - now) : 0, 0);
+    set_timer(call);
 }
 
 // --- an answer ----------------------------------------------------------------------------------------
@@ -488,7 +519,9 @@ static void attempt(struct tarn_call *call)
 static void on_start(uv_timer_t *timer)
 {
     struct tarn_call *call = timer->data;
-    uv_timer_start(timer, on_timer, (uint64_t)timeout_of(call) * 1000, 0);
+    if (end_if_interrupted(call))
+        return;
+    set_timer(call);
     attempt(call);
 }
 

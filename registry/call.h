@@ -18,6 +18,9 @@ struct tarn_endpoint *tarn_endpoint_new(struct tarn_http *http,
 // Its calls must have ended or been cancelled.
 void tarn_endpoint_free(struct tarn_endpoint *endpoint);
 TARN_DEFINE_CLEANUP(struct tarn_endpoint, tarn_endpoint_free)
+// NULL, or what tarn_repository_options says of it.
+void tarn_endpoint_set_interrupted(struct tarn_endpoint *endpoint,
+                                   bool (*interrupted)(const void *context), const void *context);
 const char *tarn_endpoint_host(const struct tarn_endpoint *endpoint);
 const char *tarn_endpoint_repository(const struct tarn_endpoint *endpoint);
 // Whether several ranges may be asked for in one request: until it has turned out that they may not.
@@ -46,7 +49,7 @@ struct tarn_call_request {
     // When it is not known whether the registry carried the request out, done() gets -EAGAIN instead of a
     // repetition.
     bool once;
-    unsigned timeout; // seconds; 0: the access's
+    unsigned timeout; // seconds, and an interrupt does not end it; 0: the access's, and it does
     void *context;
     // NULL, or asked before each attempt for the value of the header Range: 1 with text; 0: all; -errno:
     // the call ends.
@@ -59,7 +62,7 @@ struct tarn_call_request {
     int (*data)(void *context, const void *bytes, size_t length, struct tarn_err *err);
     // NULL, or the answer came whole: 0 or as head(); -EAGAIN without delay if there was progress.
     int (*end)(void *context, struct tarn_err *err);
-    // Exactly once, last. 0, what head(), data() or end() said, -EACCES, -ETIMEDOUT, -EKEYREJECTED,
+    // Exactly once, last. 0, what head(), data() or end() said, -EACCES, -ETIMEDOUT, -EINTR, -EKEYREJECTED,
     // -EPROTO, -ENOMEM. err names method, URL, status and remedy.
     void (*done)(void *context, int status, const struct tarn_err *err);
 };

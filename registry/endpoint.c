@@ -48,6 +48,13 @@ void tarn_endpoint_free(struct tarn_endpoint *endpoint)
     free(endpoint);
 }
 
+void tarn_endpoint_set_interrupted(struct tarn_endpoint *endpoint,
+                                   bool (*interrupted)(const void *context), const void *context)
+{
+    endpoint->interrupted = interrupted;
+    endpoint->interrupted_context = context;
+}
+
 const char *tarn_endpoint_host(const struct tarn_endpoint *endpoint)
 {
     return endpoint->host;

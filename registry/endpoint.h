@@ -14,6 +14,8 @@ struct tarn_endpoint {
     bool tls;
     // Loopback, nothing said about TLS: what the server speaks shows at the first answer.
     bool may_switch;
+    bool (*interrupted)(const void *context); // or NULL
+    const void *interrupted_context;
     bool answered; // so what it speaks is known
     enum { MULTIPART_UNKNOWN, MULTIPART_WORKS, MULTIPART_FAILS } multipart;
 };

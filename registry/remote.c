@@ -339,6 +339,8 @@ int tarn_remote_open(const struct tarn_reference *reference, uv_loop_t *loop,
         free(remote);
         return err && err->code ? err->code : -EINVAL;
     }
+    tarn_endpoint_set_interrupted(remote->endpoint, options->interrupted,
+                                  options->interrupted_context);
     if (asprintf(&remote->repository.name, "docker://%s/%s", reference->host, reference->path) <
         0) {
         remote->repository.name = NULL;

@@ -75,6 +75,10 @@ struct tarn_repository_options {
     bool create;
     struct tarn_http *http; // borrowed; the client for a registry, NULL: registries are refused
     const struct tarn_access *access; // for a registry; copied; NULL: the defaults
+    // NULL, or asked a few times a second on the loop's thread; once it says yes, requests to a registry end
+    // with -EINTR, those under way and all that follow.
+    bool (*interrupted)(const void *context);
+    const void *interrupted_context;
 };
 
 // Opens the place that reference names. Blocks for a few small reads. The loop must outlive it, and

@@ -370,6 +370,22 @@ def test_interrupted(large, tarn, line, registry, target, number, after):
     help_.assert_no_image(registry, target)
 
 
+@pytest.mark.parametrize("method, path", [("GET", "/manifests/"), ("GET", "/blobs/"),
+                                          ("HEAD", "/blobs/"), ("PUT PATCH", "/uploads/"),
+                                          ("PUT", "/manifests/sha256")])
+def test_interrupted_while_nothing_comes(source, tarn, bad, registry, target, method, path):
+    """A registry that is silent keeps nobody from ending the conversion."""
+    bad.fail(bad_server.mute(), path, method)
+    running = tarn.start("convert", "--quiet", "--timeout", "600",
+                         f"docker://{bad.host}/{source.name}:t", f"docker://{bad.host}/{target}:t")
+    assert environment.wait_until(lambda: bad.requests(path, method), 30)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=40)  # the silence lasts longer
+    assert running.returncode > 0 and b"interrupted" in errors, errors
+    bad.clear()
+    help_.assert_no_image(registry, target)
+
+
 def test_registry_goes_away(large, source, tarn, line, registry, target):
     """In the middle of a push: no tag, the message says where, and the old image stays."""
     name = f"docker://{line.host}/{target}:t"
