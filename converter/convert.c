@@ -78,19 +78,20 @@ static int convert_list(struct tarn_conversion *conversion, const struct tarn_im
                          "with --platform",
                          list->count);
     struct tarn_image_result result = { 0 };
-    for (size_t i = 0; i < list->count; i++) {
+    int ret = 0;
+    for (size_t i = 0; ret == 0 && i < list->count; i++) {
         const struct tarn_descriptor *original = &list->images[i].original;
-        if (!original->json)
-            return tarn_fail(err, -EINVAL, "it is converted already");
         tarn_image_result_release(&result);
-        const int ret = convert_plain(conversion, original, &result, err);
-        if (ret < 0)
-            return ret;
+        ret = original->json
+                  ? convert_plain(conversion, original, &result, err)
+                  : tarn_fail(err, -EINVAL,
+                              "it is converted already; `tarn export` gives plain layers back");
     }
-    const int ret = conversion->options->replace
-                        ? tarn_convert_publish_tarn(conversion, &result, err)
-                        : tarn_convert_publish_original(
-                              conversion, many ? &list->index : &list->images[0].original, err);
+    const struct tarn_descriptor *published = many ? &list->index : &list->images[0].original;
+    if (ret == 0)
+        ret = conversion->options->replace
+                  ? tarn_convert_publish_tarn(conversion, &result, err)
+                  : tarn_convert_publish_original(conversion, published, err);
     tarn_image_result_release(&result);
     return ret;
 }

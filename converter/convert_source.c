@@ -10,7 +10,8 @@ static int fill_layer(const struct tarn_conversion *conversion, const json_t *js
     if (ret == 0)
         ret = tarn_layer_kind(descriptor.media_type, &kind, err);
     if (ret == 0 && kind != TARN_LAYER_TAR)
-        ret = tarn_fail(err, -EINVAL, "it is converted already");
+        ret = tarn_fail(err, -EINVAL,
+                        "it is converted already; `tarn export` gives plain layers back");
     if (ret == 0)
         ret = tarn_digest_parse(diff_id ? diff_id : "", &layer->diff_id, err);
     if (ret < 0)
@@ -31,8 +32,11 @@ static int fill_layers(const struct tarn_conversion *conversion, const json_t *m
     const json_t *descriptors = json_object_get(manifest, "layers");
     const json_t *diff_ids = json_object_get(json_object_get(image->config, "rootfs"), "diff_ids");
     const size_t count = json_array_size(descriptors);
-    if (count == 0 || count > TARN_BLOBS_MAX)
-        return tarn_fail(err, -EUCLEAN, "the manifest has %zu layers", count);
+    if (count == 0)
+        return tarn_fail(err, -EINVAL, "the manifest has 0 layers, there is nothing to convert");
+    if (count > TARN_BLOBS_MAX)
+        return tarn_fail(err, -EUCLEAN, "the manifest has %zu layers, more than %d", count,
+                         TARN_BLOBS_MAX);
     if (json_array_size(diff_ids) != count)
         return tarn_fail(err, -EUCLEAN, "the manifest has %zu layers, its config %zu diff_ids",
                          count, json_array_size(diff_ids));

@@ -228,7 +228,10 @@ int tarn_document_media_type(const json_t *document, const char *what, const cha
     if (index && manifest)
         return tarn_fail(err, -EUCLEAN, "%s: has both 'manifests' and 'config' or 'layers'", what);
     if (json_object_get(document, "fsLayers"))
-        return tarn_fail(err, -ENOTSUP, "%s: a Docker schema 1 manifest is not supported", what);
+        return tarn_fail(err, -ENOTSUP,
+                         "%s: a Docker schema 1 manifest is not supported; push the image again "
+                         "with a client of today",
+                         what);
     if (!index && !manifest)
         return tarn_fail(err, -EUCLEAN, "%s: neither a manifest nor an index", what);
     if (!own)
