@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -73,10 +74,12 @@ static int open_log(const char *root, struct tarn_err *err)
     tarn_autofree char *path = tarn_path_join(root, "run/tarnd.log");
     if (!run || !path)
         return tarn_fail(err, -ENOMEM, "out of memory");
-    const int ret = tarn_mkdirs(run, 0700, err);
+    int ret = tarn_root_check(root, err);
+    if (ret == 0)
+        ret = tarn_mkdirs(run, 0700, err);
     if (ret < 0)
         return ret;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return tarn_fail_errno(err, -errno, "cannot open %s", path);
@@ -139,6 +142,19 @@ static bool nobody_listens(int ret)
     return ret == -ENOENT || ret == -ECONNREFUSED;
 }
 
+// Credentials and a mount point are for root's daemon or the own one.
+static int check_peer(const struct tarn_client_options *options, int fd, struct tarn_err *err)
+{
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return tarn_fail_errno(err, -errno, "cannot tell whose tarnd serves %s", options->root);
+    if (options->start && peer.uid != 0 && peer.uid != geteuid())
+        return tarn_fail(err, -EPERM, "the tarnd of %s belongs to another user (%u)", options->root,
+                         (unsigned)peer.uid);
+    return 0;
+}
+
 // Connects, starting a daemon if need be. One that finds another at work leaves the field to it.
 static int connect_or_start(const struct tarn_client_options *options, int *fd,
                             struct tarn_err *err)
@@ -147,7 +163,7 @@ static int connect_or_start(const struct tarn_client_options *options, int *fd,
     for (int waited = 0;; waited += PAUSE_MS) {
         int ret = connect_once(options->root, fd);
         if (ret == 0)
-            return 0;
+            return check_peer(options, *fd, err);
         if (!nobody_listens(ret))
             return tarn_fail_errno(err, ret, "cannot reach tarnd of %s", options->root);
         if (!options->start)

@@ -12,4 +12,8 @@ enum { TARN_EXIT_ANOTHER = 75 };
 // and $XDG_DATA_HOME/tarn or ~/.local/share/tarn for others. -EINVAL: empty, or none of these is set.
 int tarn_root_path(const char *option, char **path, struct tarn_err *err) tarn_must_check;
 
+// Refuses a root that somebody else could put things into: that is not ours or root's, or that others can
+// write to; what of it is not there yet is fine. -EPERM.
+int tarn_root_check(const char *root, struct tarn_err *err) tarn_must_check;
+
 #endif

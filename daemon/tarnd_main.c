@@ -120,6 +120,9 @@ static int serve(const struct arguments *arguments, struct tarn_err *err)
     tarn_autofree char *root = realpath(named, NULL);
     if (!root)
         return tarn_fail_errno(err, -errno, "%s", named);
+    ret = tarn_root_check(root, err);
+    if (ret < 0)
+        return ret;
     tarn_autoclose int run = -1;
     struct tarn_worker_options options = {
         .root = root, .lock = -1, .mounter = -1, .idle_seconds = arguments->idle

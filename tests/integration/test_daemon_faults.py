@@ -86,6 +86,43 @@ def few_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
 
 
+# What of a root -> how it is taken over.
+STRANGERS = {
+    "root of another": (".", lambda path: os.chown(path, 12345, 0), "belongs to another user"),
+    "root for all": (".", lambda path: path.chmod(0o1777), "can be written by others"),
+    "run of another": ("run", lambda path: os.chown(path, 12345, 0), "belongs to another user"),
+    "bootstraps for a group": ("bootstraps", lambda path: path.chmod(0o770), "written by others"),
+}
+
+
+@pytest.mark.parametrize("what", STRANGERS)
+def test_root_of_a_stranger(two, tarn, place, what):
+    name, take, message = STRANGERS[what]
+    (tarn.root / name).mkdir(parents=True)
+    take(tarn.root / name)
+    tarn.fails(message, "mount", two[0].converted, place)
+    log = tarn.root / "run" / "tarnd.log"
+    assert not log.exists() or not log.stat().st_size
+    done = subprocess.run([environment.BUILD / "tarnd", "--root", tarn.root], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 1 and message in done.stderr, done
+
+
+def test_daemon_of_a_stranger(two, tarn, place):
+    """It gets neither credentials nor a directory."""
+    (tarn.root / "run").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        directory = os.open(tarn.root / "run", os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{directory}/control.sock")
+        os.close(directory)
+        os.seteuid(12345)  # who listens is the peer
+        try:
+            server.listen()
+        finally:
+            os.seteuid(0)
+        tarn.fails("belongs to another user", "mount", two[0].converted, place)
+
+
 def test_client_that_does_not_read(two, tarn, place):
     """It is not served any more; what it asks for does not fill the daemon's memory."""
     tarn("mount", two[0].converted, place)
