@@ -353,18 +353,12 @@ def test_children_before_parents(source, tarn, line, target):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("after", [1 << 20, 9 << 20])
 def test_interrupted(large, tarn, line, registry, target, number, after):
-    """No image, unless the converter was so far ahead of the line that it came to its end."""
     line.set(stall_after=after)
     name = f"docker://{line.host}/{target}:t"
     running = tarn.start("convert", "--quiet", large.at(registry), name)
     assert environment.wait_until(lambda: line.stats()["stall"])
     running.send_signal(number)
-    if number == signal.SIGINT:
-        line.set(stall=0)
     _, errors = running.communicate(timeout=300)
-    if number == signal.SIGINT and running.returncode == 0:
-        tarn("check", "--quick", name)
-        return
     assert running.returncode != 0
     assert number == signal.SIGKILL or errors, "no word about the interruption"
     help_.assert_no_image(registry, target)
@@ -378,9 +372,9 @@ def test_interrupted_while_nothing_comes(source, tarn, bad, registry, target, me
     bad.fail(bad_server.mute(), path, method)
     running = tarn.start("convert", "--quiet", "--timeout", "600",
                          f"docker://{bad.host}/{source.name}:t", f"docker://{bad.host}/{target}:t")
-    assert environment.wait_until(lambda: bad.requests(path, method), 30)
+    assert environment.wait_until(lambda: bad.requests(path, method))
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=40)  # the silence lasts longer
+    _, errors = running.communicate(timeout=200)  # the silence lasts longer
     assert running.returncode > 0 and b"interrupted" in errors, errors
     bad.clear()
     help_.assert_no_image(registry, target)
