@@ -41,6 +41,21 @@ int tarn_check_read_metadata(const struct tarn_check *check, uint32_t blob,
     return tarn_layer_metadata_read(bytes.data, bytes.length, metadata, check->err);
 }
 
+void tarn_check_begin_contents(struct tarn_tree *tree)
+{
+    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node))
+        if (node->inode && S_ISREG(node->inode->mode))
+            node->inode->content->index = 0;
+}
+
+const struct tarn_content *tarn_check_new_content(const struct tarn_node *node)
+{
+    if (!node->inode || !S_ISREG(node->inode->mode))
+        return NULL;
+    struct tarn_content *content = node->inode->content;
+    return content->index++ == 0 ? content : NULL;
+}
+
 // --- documents -----------------------------------------------------------------------------------
 static int check_record(const struct tarn_check *check, uint32_t i)
 {
@@ -212,14 +227,10 @@ static int check_place(struct layers *layers, uint32_t layer, const struct tarn_
 
 static int check_places(struct layers *layers, uint32_t layer, struct tarn_tree *tree)
 {
-    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node))
-        if (node->inode && S_ISREG(node->inode->mode))
-            node->inode->content->index = 0;
+    tarn_check_begin_contents(tree);
     for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node)) {
-        if (!node->inode || !S_ISREG(node->inode->mode))
-            continue;
-        struct tarn_content *content = node->inode->content;
-        if (content->index++ > 0 || tarn_content_stored(content) == 0)
+        const struct tarn_content *content = tarn_check_new_content(node);
+        if (!content || tarn_content_stored(content) == 0)
             continue;
         const int ret = check_place(layers, layer, content);
         if (ret == 0)

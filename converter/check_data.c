@@ -130,15 +130,11 @@ static int by_address(const void *a, const void *b)
 static int collect(const struct data_check *data, uint32_t layer, struct tarn_tree *tree,
                    struct tarn_buf *nodes)
 {
-    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node))
-        if (node->inode && S_ISREG(node->inode->mode))
-            node->inode->content->index = 0;
+    tarn_check_begin_contents(tree);
     for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node)) {
-        if (!node->inode || !S_ISREG(node->inode->mode))
-            continue;
-        struct tarn_content *content = node->inode->content;
+        const struct tarn_content *content = tarn_check_new_content(node);
         // Contents without data have no holder: their digest was checked with the metadata.
-        if (content->index++ > 0 || content->holder != layer || tarn_content_stored(content) == 0)
+        if (!content || content->holder != layer || tarn_content_stored(content) == 0)
             continue;
         if (tarn_buf_append(nodes, &node, sizeof node) < 0)
             return tarn_fail(data->check->err, -ENOMEM, "out of memory");

@@ -17,6 +17,11 @@ struct tarn_check_name {
 };
 struct tarn_check_name tarn_check_blob_name(const struct tarn_check *check, uint32_t blob);
 
+// Before the files of a layer's tree are walked: no content was met yet. Then each is met once.
+void tarn_check_begin_contents(struct tarn_tree *tree);
+// The node's content if it is a file's and met for the first time, else NULL.
+const struct tarn_content *tarn_check_new_content(const struct tarn_node *node);
+
 // Reads and parses the layer metadata of a blob.
 int tarn_check_read_metadata(const struct tarn_check *check, uint32_t blob,
                              struct tarn_layer_metadata *metadata) tarn_must_check;

@@ -89,6 +89,13 @@ def published(registry, name, tag="t"):
                      json.loads(registry.blob(entry["digest"])))
 
 
+def converted(factory, tarn, registry, name, layers):
+    """The image of these layers, converted at the registry under NAME:t."""
+    source = make_source(factory.mktemp("source"), registry, name, layers)
+    tarn("convert", source.at(registry), f"docker://{registry.host}/{name}:t")
+    return published(registry, name)
+
+
 def blob_requests(log, digests, methods="GET"):
     """Requests of a line's or a bad server's log for these blobs."""
     return [r for r in log if r["method"] in methods.split() and "/blobs/" in r["path"] and

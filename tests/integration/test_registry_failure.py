@@ -12,7 +12,7 @@ import daemon_help
 import pytest
 import registry_help as help_
 from environment import wait_until
-from registry_help import content, plain_layer, published, read_errno
+from registry_help import content, plain_layer, read_errno
 
 TIMEOUT = 2  # seconds, of mounts that are to fail
 PATIENCE = 300  # within which anything must have ended
@@ -26,28 +26,22 @@ def clean_log(tarn):
     daemon_help.assert_clean(tarn)
 
 
-def converted(tmp_path_factory, session_tarn, registry, name, layers):
-    source = help_.make_source(tmp_path_factory.mktemp("failure"), registry, name, layers)
-    session_tarn("convert", source.at(registry), f"docker://{registry.host}/{name}:t")
-    return published(registry, name)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, session_tarn, registry):
-    return converted(tmp_path_factory, session_tarn, registry, "failure/image",
+    return help_.converted(tmp_path_factory, session_tarn, registry, "failure/image",
                      [plain_layer(41, 8)])
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory, session_tarn, registry):
     """Many layers, for as many faults at once."""
-    return converted(tmp_path_factory, session_tarn, registry, "failure/wide",
+    return help_.converted(tmp_path_factory, session_tarn, registry, "failure/wide",
                      [plain_layer(WIDE + i, 4) for i in range(len(LASTING))])
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory, session_tarn, registry):
-    return converted(tmp_path_factory, session_tarn, registry, "failure/other",
+    return help_.converted(tmp_path_factory, session_tarn, registry, "failure/other",
                      [plain_layer(42, 8)])
 
 

@@ -24,22 +24,15 @@ def clean_log(tarn):
     daemon_help.assert_clean(tarn)
 
 
-def converted(tmp_path_factory, session_tarn, registry, name, layers):
-    """-> (Published, Source)"""
-    source = help_.make_source(tmp_path_factory.mktemp("mount"), registry, name, layers)
-    session_tarn("convert", source.at(registry), f"docker://{registry.host}/{name}:t")
-    return published(registry, name)
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, session_tarn, registry):
-    return converted(tmp_path_factory, session_tarn, registry, "mount/small",
+    return help_.converted(tmp_path_factory, session_tarn, registry, "mount/small",
                      [plain_layer(31, 8), plain_layer(32, 4), plain_layer(33, 1, 4 << 20)])
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory, session_tarn, registry):
-    return converted(tmp_path_factory, session_tarn, registry, "mount/other", [plain_layer(34, 4)])
+    return help_.converted(tmp_path_factory, session_tarn, registry, "mount/other", [plain_layer(34, 4)])
 
 
 def file_of_many(i):
@@ -57,7 +50,7 @@ def many(tmp_path_factory, session_tarn, registry):
         for i in range(half * MANY // 2, (half + 1) * MANY // 2):
             tar.add(b"m%d/%d" % (half, i), data=file_of_many(i))
         layers.append(tar)
-    return converted(tmp_path_factory, session_tarn, registry, "mount/many", layers)
+    return help_.converted(tmp_path_factory, session_tarn, registry, "mount/many", layers)
 
 
 def at(server, made):

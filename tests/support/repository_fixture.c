@@ -180,3 +180,25 @@ void tarn_test_digests(const json_t *index, char text[256])
         at += (size_t)snprintf(text + at, 256 - at, "%s%.4s", i ? " " : "",
                                tarn_json_string(json_array_get(manifests, i), "digest") + 7);
 }
+
+int tarn_test_place_set_up(void **state)
+{
+    struct tarn_test_place *place = calloc(1, sizeof *place);
+    assert_non_null(place);
+    tarn_test_place_init(place);
+    *state = place;
+    return 0;
+}
+
+int tarn_test_place_tear_down(void **state)
+{
+    tarn_test_place_close(*state);
+    free(*state);
+    return 0;
+}
+
+void tarn_test_contains(const char *text, const char *words)
+{
+    if (!strstr(text, words))
+        fail_msg("want '%s' in '%s'", words, text);
+}

@@ -11,6 +11,10 @@ struct tarn_test_place {
     struct tarn_repository *repository; // NULL until tarn_test_place_open()
 };
 
+// For tests of one place, which is their state.
+int tarn_test_place_set_up(void **state);
+int tarn_test_place_tear_down(void **state);
+
 void tarn_test_place_init(struct tarn_test_place *place);
 void tarn_test_place_close(struct tarn_test_place *place);
 // Opens "<kind>:<directory>/<name>", after closing what was open.
@@ -22,6 +26,7 @@ int tarn_test_place_refused(struct tarn_test_place *place, const char *kind, con
 // "<directory>/<name>" in a buffer of its own for each of the last 4 calls.
 const char *tarn_test_place_path(struct tarn_test_place *place, const char *name);
 
+void tarn_test_contains(const char *text, const char *words);
 void tarn_test_write_file(const char *path, const void *bytes, size_t length);
 char *tarn_test_read_file(const char *path, size_t *length); // to be freed; a NUL follows
 bool tarn_test_exists(const char *path);

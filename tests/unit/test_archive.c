@@ -15,27 +15,6 @@
 
 #define SHA_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
-static int setup(void **state)
-{
-    struct tarn_test_place *place = malloc(sizeof *place);
-    tarn_test_place_init(place);
-    *state = place;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    tarn_test_place_close(*state);
-    free(*state);
-    return 0;
-}
-
-static void contains(const char *text, const char *words)
-{
-    if (!strstr(text, words))
-        fail_msg("want '%s' in '%s'", words, text);
-}
-
 static void shell(struct tarn_test_place *place, const char *command)
 {
     tarn_autofree char *line =
@@ -107,7 +86,7 @@ static void test_write_and_read(void **state)
     read.length = 2;
     assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
                      -EUCLEAN);
-    contains(err.text, "of oci-archive:");
+    tarn_test_contains(err.text, "of oci-archive:");
 }
 
 // The bytes are a function of what is in it: the same from one publication as from several.
@@ -280,14 +259,22 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_write_and_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_deterministic, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unfinished, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_leftovers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_two_writers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_keeps, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_and_read, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_deterministic, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_unfinished, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_leftovers, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_two_writers, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_foreign, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_keeps, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_refused, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

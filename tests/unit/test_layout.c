@@ -17,27 +17,6 @@
 #define SHA_ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 #define LAYOUT_FILE "{\"imageLayoutVersion\":\"1.0.0\"}"
 
-static int setup(void **state)
-{
-    struct tarn_test_place *place = malloc(sizeof *place);
-    tarn_test_place_init(place);
-    *state = place;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    tarn_test_place_close(*state);
-    free(*state);
-    return 0;
-}
-
-static void contains(const char *text, const char *words)
-{
-    if (!strstr(text, words))
-        fail_msg("want '%s' in '%s'", words, text);
-}
-
 static void mode_is(const char *path, mode_t want)
 {
     struct stat st;
@@ -104,27 +83,27 @@ static void test_refused(void **state)
     struct tarn_test_place *place = *state;
     struct tarn_err err;
     assert_int_equal(tarn_test_place_refused(place, "oci", "none", false, &err), -ENOENT);
-    contains(err.text, "/none: no such directory");
+    tarn_test_contains(err.text, "/none: no such directory");
 
     assert_int_equal(mkdir(tarn_test_place_path(place, "full"), 0755), 0);
     assert_int_equal(tarn_test_place_refused(place, "oci", "full", false, &err), -EINVAL);
-    contains(err.text, "no file 'oci-layout'");
+    tarn_test_contains(err.text, "no file 'oci-layout'");
     tarn_test_write_file(tarn_test_place_path(place, "full/letter"), "x", 1);
     assert_int_equal(tarn_test_place_refused(place, "oci", "full", true, &err), -ENOTEMPTY);
-    contains(err.text, "it holds 'letter'");
+    tarn_test_contains(err.text, "it holds 'letter'");
 
     assert_int_equal(tarn_test_place_refused(place, "oci", "full/letter", false, &err), -ENOTDIR);
-    contains(err.text, "full/letter");
+    tarn_test_contains(err.text, "full/letter");
 
     tarn_test_write_file(tarn_test_place_path(place, "full/oci-layout"), "{}", 2);
     assert_int_equal(tarn_test_place_refused(place, "oci", "full", false, &err), -ENOTSUP);
-    contains(err.text, "imageLayoutVersion");
+    tarn_test_contains(err.text, "imageLayoutVersion");
     tarn_test_write_file(tarn_test_place_path(place, "full/oci-layout"), "x", 1);
     assert_int_equal(tarn_test_place_refused(place, "oci", "full", false, &err), -EUCLEAN);
-    contains(err.text, "oci-layout");
+    tarn_test_contains(err.text, "oci-layout");
 
     assert_int_equal(tarn_test_place_refused(place, "tar", "x", false, &err), -EINVAL);
-    contains(err.text, "holds no images");
+    tarn_test_contains(err.text, "holds no images");
 }
 
 // --- reading ------------------------------------------------------------------------------------------
@@ -193,7 +172,7 @@ static void test_ranges(void **state)
         if (ret != cases[i].code)
             fail_msg("case %zu: want %d, got %d %s", i, cases[i].code, ret, err.text);
         if (ret < 0) {
-            contains(err.text, "past its end, it has 787209 bytes");
+            tarn_test_contains(err.text, "past its end, it has 787209 bytes");
             continue;
         }
         const uint64_t want =
@@ -223,9 +202,9 @@ static void test_damaged(void **state)
     };
     assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
                      -EIO);
-    contains(err.text, "content has digest sha256:");
-    contains(err.text, "the file is damaged; copy the image again");
-    contains(err.text, place->directory);
+    tarn_test_contains(err.text, "content has digest sha256:");
+    tarn_test_contains(err.text, "the file is damaged; copy the image again");
+    tarn_test_contains(err.text, place->directory);
     assert_int_equal(buf.length, 0);
     read.length = BIG - 1;
     assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
@@ -233,19 +212,19 @@ static void test_damaged(void **state)
     read.kind = TARN_READ_MANIFEST;
     assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
                      -EIO);
-    contains(err.text, "manifest sha256:");
+    tarn_test_contains(err.text, "manifest sha256:");
 
     tarn_test_write_file(tarn_test_place_path(place, name), bytes, BIG - 1);
     read.kind = TARN_READ_BLOB;
     read.length = UINT64_MAX;
     assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
                      -EIO);
-    contains(err.text, "it has 787208 bytes and not 787209");
+    tarn_test_contains(err.text, "it has 787208 bytes and not 787209");
 
     assert_int_equal(unlink(tarn_test_place_path(place, name)), 0);
     assert_int_equal(tarn_blocking_read_buf(place->blocking, place->repository, &read, &buf, &err),
                      -ENOENT);
-    contains(err.text, "copy the image again");
+    tarn_test_contains(err.text, "copy the image again");
     assert_int_equal(tarn_blocking_has_blob(place->blocking, place->repository, &blob, &err),
                      -ENOENT);
 }
@@ -378,7 +357,7 @@ static void test_upload_mismatch(void **state)
     assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
     assert_int_equal(tarn_blocking_write(place->blocking, upload, "abd", 3, &err), 0);
     assert_int_equal(tarn_blocking_commit(place->blocking, upload, &blob, &err), -EIO);
-    contains(err.text, "were written as blob sha256:" SHA_ABC);
+    tarn_test_contains(err.text, "were written as blob sha256:" SHA_ABC);
     assert_int_equal(tarn_blocking_has_blob(place->blocking, place->repository, &blob, &err),
                      -ENOENT);
     assert_false(tarn_test_exists(tarn_test_place_path(place, "layout/blobs/sha256/" SHA_ABC)));
@@ -396,7 +375,7 @@ static void test_upload_vouched(void **state)
     tarn_upload_vouch(upload);
     assert_int_equal(tarn_blocking_write(place->blocking, upload, "ab", 2, &err), 0);
     assert_int_equal(tarn_blocking_commit(place->blocking, upload, &blob, &err), -EIO);
-    contains(err.text, "2 bytes");
+    tarn_test_contains(err.text, "2 bytes");
     assert_int_equal(tarn_repository_upload(place->repository, &upload, &err), 0);
     tarn_upload_vouch(upload);
     assert_int_equal(tarn_blocking_write(place->blocking, upload, "abd", 3, &err), 0);
@@ -461,7 +440,7 @@ static void test_disk_full(void **state)
     assert_int_equal(system(undo), 0);
     assert_int_equal(ret, -ENOSPC);
     assert_int_equal(again, -ENOSPC);
-    contains(err.text, "small/layout: cannot write a blob: No space left on device");
+    tarn_test_contains(err.text, "small/layout: cannot write a blob: No space left on device");
     assert_false(exists);
 }
 
@@ -525,14 +504,14 @@ static void test_publish_missing(void **state)
     tarn_sha256("abc", 3, &digest);
     tarn_autojson json_t *original = tarn_descriptor_json(TARN_MEDIA_OCI_MANIFEST, &digest, 3);
     assert_int_equal(tarn_test_publish(place, "x", original, NULL, &err), -ENOENT);
-    contains(err.text, "cannot publish: blob sha256:" SHA_ABC);
+    tarn_test_contains(err.text, "cannot publish: blob sha256:" SHA_ABC);
     tarn_autojson json_t *there = tarn_test_put_image(place, "one");
     assert_int_equal(tarn_test_publish(place, "", there, NULL, &err), -EINVAL);
-    contains(err.text, "tag");
+    tarn_test_contains(err.text, "tag");
     assert_int_equal(tarn_test_publish(place, "\xff", there, NULL, &err), -EINVAL);
     tarn_autojson json_t *listing = tarn_test_read_tag(place, "x", &err);
     assert_null(listing);
-    contains(err.text, "no tag 'x'; it has no tags");
+    tarn_test_contains(err.text, "no tag 'x'; it has no tags");
 }
 
 static void test_untagged(void **state)
@@ -551,7 +530,7 @@ static void test_untagged(void **state)
     assert_int_equal(tarn_test_publish(place, "b", two, NULL, &err), 0);
     tarn_autojson json_t *refused = tarn_test_read_tag(place, NULL, &err);
     assert_null(refused);
-    contains(err.text, "2 images and no tag 'latest': name one; its tags are a, b");
+    tarn_test_contains(err.text, "2 images and no tag 'latest': name one; its tags are a, b");
     assert_int_equal(tarn_test_publish(place, "latest", two, NULL, &err), 0);
     tarn_autojson json_t *latest = tarn_test_read_tag(place, NULL, &err);
     assert_string_equal(
@@ -701,7 +680,8 @@ static void test_resolve_index(void **state)
 
     query.platform = &s390;
     assert_int_equal(resolve(place, &query, &list, &err), -ENOENT);
-    contains(err.text, "layout:multi: no image for platform linux/s390x; there are: linux/amd64, "
+    tarn_test_contains(err.text,
+                       "layout:multi: no image for platform linux/s390x; there are: linux/amd64, "
                        "linux/arm64");
     multi_release(&multi);
 }
@@ -730,7 +710,7 @@ static void test_resolve_digest(void **state)
 
     tarn_sha256("none", 4, &descriptor.digest);
     assert_int_equal(resolve(place, &query, &list, &err), -ENOENT);
-    contains(err.text, "copy the image again");
+    tarn_test_contains(err.text, "copy the image again");
     multi_release(&multi);
 }
 
@@ -782,7 +762,8 @@ static void test_resolve_deep(void **state)
     json_decref(top);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, tarn_test_place_set_up, tarn_test_place_tear_down)
 
 int main(void)
 {

@@ -13,23 +13,6 @@
 #include "registry/oci.h"
 #include "tests/support/repository_fixture.h"
 
-static int set_up(void **state)
-{
-    struct tarn_test_place *place = calloc(1, sizeof *place);
-    if (!place)
-        return -1;
-    tarn_test_place_init(place);
-    *state = place;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    tarn_test_place_close(*state);
-    free(*state);
-    return 0;
-}
-
 static bool is_there(struct tarn_test_place *place, const json_t *descriptor)
 {
     const char *digest = tarn_json_string(descriptor, "digest");
@@ -151,10 +134,14 @@ static void test_other_writer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_failed_run, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_successful_run, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_index, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_other_writer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_failed_run, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_successful_run, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_index, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_other_writer, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
