@@ -239,6 +239,8 @@ static int check_row(struct check *check, struct walk *walk, uint32_t row)
         return fail_address(check, row + 1, "does not ascend");
     if (next - address > TARN_CHUNK_MAX)
         return fail_address(check, row, "chunk is longer than the chunker allows");
+    if (next - address < TARN_CHUNK_MIN && next != walk->record.data_length)
+        return fail_address(check, row, "chunk is shorter than the chunker allows");
     return location.kind == TARN_LOCATION_STORED ? check_stored(check, walk, row, &location)
                                                  : check_reference(check, walk, row, &location);
 }

@@ -279,6 +279,11 @@ def _(parts, first, number):
     struct.pack_into("<Q", parts[LOCATIONS], at, reference(0, before))
 
 
+@tables("chunk shorter than all", r"row 0: chunk is shorter than the chunker allows")
+def _(parts, *_):
+    struct.pack_into("<Q", parts[ADDRESSES], 8, 8191)
+
+
 @tables("chunks that overlap", r"does not follow")
 def _(parts, *_):
     location = struct.unpack_from("<Q", parts[LOCATIONS], 8)[0]

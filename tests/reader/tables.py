@@ -137,6 +137,8 @@ def parse(sections, what):
             last = i == start - 1
             end = addresses[i] if last else addresses[i + 1]
             need(last or end > addresses[i], "{}: row {} does not ascend", where, i)
+            need(last or locations[i] == GAP or end >= min(addresses[i] + MIN, space),
+                 "{}: row {} is a chunk of {} bytes", where, i, end - addresses[i])
             blob.rows.append(
                 make_row(addresses[i], locations[i], digests[i], end, f"{where}, row {i}"))
         need(not count or blob.rows[-1].kind == "gap", "{}: the last row is no gap", where)

@@ -311,6 +311,8 @@ static void test_refused_bootstrap(void **state)
         { ADDRESSES, 5, 0, -EUCLEAN, BOTTOM_DATA - 4096, "table does not end with the data space" },
         { ADDRESSES, 5, 0, -EUCLEAN, BOTTOM_DATA + 1, ADDRESS(5) "lies beyond the data space" },
         { ADDRESSES, 1, 0, -EUCLEAN, 131073, ADDRESS(0) "chunk is longer than" },
+        { ADDRESSES, 1, 0, -EUCLEAN, 8191, ADDRESS(0) "chunk is shorter than" },
+        { ADDRESSES, 15, 0, -EUCLEAN, 1040960 - 8191, ADDRESS(15) "chunk is shorter than" },
         { LOCATIONS, 5, 0, -EUCLEAN, 0, LOCATION(5) "the blob's last row is no gap row" },
         { LOCATIONS, 2, 0, -EUCLEAN, UINT64_MAX, "digest of a gap row is not zero" },
         { LOCATIONS, 0, 0, -EUCLEAN, STORED(0, 0, 30000, 0), LOCATION(0) "run does not start" },
