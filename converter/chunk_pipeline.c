@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/digest_many.h"
 #include "format/chunk_codec.h"
 #include "format/chunker.h"
 
@@ -16,7 +17,7 @@ enum {
     BATCH_SIZE = 4 << 20,
     HEADROOM = TARN_RUN_LENGTH, // an open run is shorter
     CHUNKS_MAX = (HEADROOM + BATCH_SIZE) / TARN_CHUNK_MIN + 2,
-    HASH_JOBS = 8,
+    HASH_JOBS = 2,
 };
 
 struct batch;
@@ -138,10 +139,14 @@ static void wait_idle(struct batch *batch)
 static void hash_chunks(struct tarn_job *job)
 {
     const struct hash_job *hash = (struct hash_job *)job;
+    struct tarn_message messages[CHUNKS_MAX];
+    size_t count = 0;
     for (uint32_t i = hash->first; i < hash->end; i++) {
         struct tarn_decided_chunk *chunk = &hash->batch->chunks[i];
-        tarn_sha256(bytes_at(hash->batch, chunk->address), chunk->length, &chunk->digest);
+        messages[count++] = (struct tarn_message){ bytes_at(hash->batch, chunk->address),
+                                                   chunk->length, &chunk->digest };
     }
+    tarn_sha256_many(messages, count);
     job_done(hash->batch);
 }
 
