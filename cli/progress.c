@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 
-enum { REDRAW_MS = 100, BAR_WIDTH = 24, LINES = 10, LINE_BYTES = 25000000 };
+enum { REDRAW_MS = 100, BAR_WIDTH = 24, LINES = 10, LINE_WORK = 50000000 };
 
 struct tarn_progress {
     pthread_mutex_t lock; // guards everything
@@ -37,7 +37,7 @@ struct tarn_progress *tarn_progress_new(bool quiet)
     pthread_mutex_init(&progress->lock, NULL);
     progress->quiet = quiet;
     progress->terminal = isatty(STDERR_FILENO);
-    progress->next_line = 2 * LINE_BYTES;
+    progress->next_line = LINE_WORK;
     progress->start = now();
     return progress;
 }
@@ -101,7 +101,7 @@ static void print_line(struct tarn_progress *progress, double time)
     fputs("tarn: ", stderr);
     print_state(progress, time);
     fputc('\n', stderr);
-    progress->next_line = progress->done + tarn_max_u64(progress->total / LINES, 2 * LINE_BYTES);
+    progress->next_line = progress->done + tarn_max_u64(progress->total / LINES, LINE_WORK);
 }
 
 void tarn_progress_tell(void *context, enum tarn_convert_progress what, uint64_t bytes)

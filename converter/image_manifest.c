@@ -23,7 +23,8 @@ static json_t *digest_json(const struct tarn_digest *digest)
     return json_string(tarn_digest_format(digest, text));
 }
 
-json_t *tarn_image_blob_descriptor(const struct tarn_manifest_blob *blob)
+// The descriptor of a converted layer, with all annotations.
+static json_t *blob_descriptor(const struct tarn_manifest_blob *blob)
 {
     json_t *annotations = json_object();
     char text[TARN_DIGEST_TEXT];
@@ -61,7 +62,7 @@ json_t *tarn_manifest_of_layer(const struct tarn_manifest_blob *blob)
 {
     json_t *manifest = new_manifest();
     json_object_set_new(manifest, "config", empty_config());
-    json_array_append_new(json_object_get(manifest, "layers"), tarn_image_blob_descriptor(blob));
+    json_array_append_new(json_object_get(manifest, "layers"), blob_descriptor(blob));
     return manifest;
 }
 
@@ -111,12 +112,12 @@ json_t *tarn_image_manifest(const struct tarn_image_parts *parts, const struct t
                                                  &parts->subject->digest, parts->subject->size));
     for (uint32_t i = 0; i < parts->chain->count; i++) {
         const struct tarn_manifest_blob blob = tarn_chain_blob(&parts->chain->layers[i]);
-        json_array_append_new(layers, tarn_image_blob_descriptor(&blob));
+        json_array_append_new(layers, blob_descriptor(&blob));
     }
     for (uint32_t i = 0; i < parts->foreign_count; i++) {
         struct tarn_manifest_blob blob = blob_of_record(&parts->foreign[i]);
         blob.foreign = true;
-        json_array_append_new(layers, tarn_image_blob_descriptor(&blob));
+        json_array_append_new(layers, blob_descriptor(&blob));
     }
     json_array_append_new(layers, bootstrap_descriptor(parts));
     return manifest;

@@ -8,9 +8,6 @@
 #include "registry/repository.h"
 #include "registry/tarn_manifest.h"
 
-// The descriptor of a converted layer, with all annotations. NULL when out of memory.
-json_t *tarn_image_blob_descriptor(const struct tarn_manifest_blob *blob);
-
 // A layer of the chain as the manifest names it.
 struct tarn_manifest_blob tarn_chain_blob(const struct tarn_chain_layer *layer);
 

@@ -15,11 +15,6 @@ struct tarn_layer_queue {
     bool stopped;
 };
 
-struct tarn_tree *tarn_prepared_layer_tree(const struct tarn_prepared_layer *layer)
-{
-    return layer->reused ? layer->found.metadata.tree : layer->input.tree;
-}
-
 void tarn_prepared_layer_release(struct tarn_prepared_layer *layer)
 {
     tarn_layer_input_release(&layer->input);
@@ -48,17 +43,22 @@ void tarn_layer_queue_free(struct tarn_layer_queue *queue)
     free(queue);
 }
 
+static uint64_t nodes_of(const struct tarn_prepared_layer *layer)
+{
+    return tarn_tree_count(layer->reused ? layer->found.metadata.tree : layer->input.tree);
+}
+
 // Whether the layer can wait besides those that do. With the lock held.
 static bool has_room(const struct tarn_layer_queue *queue, const struct tarn_prepared_layer *layer)
 {
     if (queue->count == 0)
         return true;
     uint64_t bytes = layer->data_length;
-    uint64_t nodes = tarn_tree_count(tarn_prepared_layer_tree(layer));
+    uint64_t nodes = nodes_of(layer);
     for (uint32_t i = 0; i < queue->count; i++) {
         const struct tarn_prepared_layer *other = &queue->waiting[(queue->first + i) % WAITING_MAX];
         bytes += other->data_length;
-        nodes += tarn_tree_count(tarn_prepared_layer_tree(other));
+        nodes += nodes_of(other);
     }
     return queue->count < WAITING_MAX && bytes <= WAITING_BYTES && nodes <= WAITING_NODES;
 }

@@ -17,8 +17,6 @@ struct tarn_prepared_layer {
     struct tarn_digest source_digest;
 };
 
-// The layer's own tree; borrowed.
-struct tarn_tree *tarn_prepared_layer_tree(const struct tarn_prepared_layer *layer);
 void tarn_prepared_layer_release(struct tarn_prepared_layer *layer);
 
 struct tarn_layer_queue;

@@ -82,11 +82,6 @@ void tarn_tar_reader_free(struct tarn_tar_reader *reader)
     free(reader);
 }
 
-bool tarn_tar_reader_at_end(const struct tarn_tar_reader *reader)
-{
-    return reader->state == STATE_END;
-}
-
 // Puts the entry and its place before the reason in err.
 static int wrap(const struct tarn_tar_reader *reader, int ret, struct tarn_err *err)
 {

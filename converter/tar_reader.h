@@ -51,7 +51,4 @@ int tarn_tar_reader_push(struct tarn_tar_reader *reader, const void *bytes, size
 // The input ends here. As push, and -EUCLEAN when that is inside an entry.
 int tarn_tar_reader_finish(struct tarn_tar_reader *reader, struct tarn_err *err) tarn_must_check;
 
-// True once the two zero blocks were seen.
-bool tarn_tar_reader_at_end(const struct tarn_tar_reader *reader);
-
 #endif
