@@ -17,7 +17,7 @@ MIB = 1 << 20
 def peak_of_failure(tarn, message, *arguments):
     """Bytes of resident memory at most of a command that must fail saying this."""
     words = ["/usr/bin/python3", "-c", limits.MEASURE, str(tarn.program), *map(str, arguments)]
-    done = subprocess.run(words, env=tarn.environ, capture_output=True, text=True, timeout=120,
+    done = subprocess.run(words, env=tarn.environ, capture_output=True, text=True, timeout=300,
                           check=False)
     assert done.returncode == 1, done
     assert re.search(message, done.stderr), done.stderr

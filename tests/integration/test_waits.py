@@ -105,8 +105,8 @@ def test_a_chunk_comes_from_where_it_can(tarn, made, bad, registry, place, tmp_p
     tarn("mount", f"docker://{registry.host}/{made.name}:t", second)
     bad.fail(bad_server.mute(), ANY_BLOB)
     with start("direct", place / "d45/f0") as stuck:
-        assert wait_until(lambda: daemon_help.stats(tarn)["read_waits"] >= 1, 20)
+        assert wait_until(lambda: daemon_help.stats(tarn)["read_waits"] >= 1)
         assert (second / "d45/f0").read_bytes() == content(45, 0)
         assert stuck.poll() is None
         bad.clear()
-        assert stuck.communicate(timeout=60)[0] == content(45, 0)[:16]
+        assert stuck.communicate(timeout=300)[0] == content(45, 0)[:16]
