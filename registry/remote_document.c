@@ -10,6 +10,7 @@ enum { TRIES = 2 }; // with a wrong digest
 struct tarn_document {
     struct tarn_call *call;
     struct tarn_buf *buf;
+    char **next; // or NULL
     tarn_done *done;
     void *context;
     char *what;
@@ -27,6 +28,27 @@ static void document_free(struct tarn_document *document)
     free(document);
 }
 
+// The target of a Link header's rel="next" (RFC 8288), as an absolute URL, fresh; NULL: there is none.
+static char *next_page(const struct tarn_http_head *head)
+{
+    tarn_autofree char *links = tarn_http_header_list(head, "Link");
+    for (const char *p = links; p && (p = strchr(p, '<'));) {
+        const char *end = strchr(p, '>');
+        if (!end)
+            break;
+        const char *next_link = strchr(end, '<');
+        const size_t length = next_link ? (size_t)(next_link - end) : strlen(end);
+        tarn_autofree char *parameters = strndup(end, length);
+        if (parameters &&
+            (strcasestr(parameters, "rel=\"next\"") || strcasestr(parameters, "rel=next"))) {
+            tarn_autofree char *target = strndup(p + 1, (size_t)(end - p - 1));
+            return target ? tarn_http_resolve(head->url, target) : NULL;
+        }
+        p = end;
+    }
+    return NULL;
+}
+
 static int on_head(void *context, const struct tarn_http_head *head, struct tarn_err *err)
 {
     struct tarn_document *document = context;
@@ -40,6 +62,10 @@ static int on_head(void *context, const struct tarn_http_head *head, struct tarn
     if (head->length != UINT64_MAX && head->length > TARN_MANIFEST_LIMIT)
         return tarn_fail(err, -EFBIG, "%s has more than %d bytes", document->what,
                          TARN_MANIFEST_LIMIT);
+    if (document->next) {
+        free(*document->next);
+        *document->next = next_page(head);
+    }
     const char *told = tarn_http_header(head, "Docker-Content-Digest");
     document->has_told = told && tarn_digest_parse(told, &document->told, NULL) == 0;
     const char *type = tarn_http_header(head, "Content-Type");
@@ -119,6 +145,7 @@ int tarn_document_start(struct tarn_remote *remote, const struct tarn_document_r
     }
     *new = (struct tarn_document){
         .buf = read->buf,
+        .next = read->next,
         .done = read->done,
         .context = read->context,
         .what = what,
@@ -129,6 +156,7 @@ int tarn_document_start(struct tarn_remote *remote, const struct tarn_document_r
     const struct tarn_call_request request = {
         .method = "GET",
         .path = read->path,
+        .url = read->url,
         .headers = { tarn_remote_accept },
         .scope = tarn_remote_scope(remote),
         .context = new,

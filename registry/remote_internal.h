@@ -56,9 +56,12 @@ size_t tarn_remote_max_ranges(const struct tarn_repository *repository);
 // name live until done(), which gets -ENOENT where there is none. For the parts that work step by step.
 struct tarn_document_read {
     const char *path;                 // copied; behind the repository's name
+    const char *url;                  // or instead of it a whole URL; copied
     const char *what;                 // for errors; copied
     const struct tarn_digest *digest; // copied
     struct tarn_buf *buf;
+    char **
+        next; // NULL, or gets the URL of the list's next page, fresh, NULL at its end; lives as buf
     tarn_done *done;
     void *context;
 };

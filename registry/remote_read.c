@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads from a registry: blobs by remote_blob.c, documents by remote_document.c. A listing is made here, of
 // up to two documents, one after the other:
-//   REFERRERS  the referrers API, or where the registry has none the tag that stands for it
+//   REFERRERS  the referrers API, page by page until one has something of Tarn's; or where the registry
+//              has none the tag that stands for it
 //   LAYERS     what the tag shows, asked once; then the tag of the layer's key
 #include <string.h>
 
 #include "registry/image_index.h"
 #include "registry/oci.h"
 #include "registry/remote_internal.h"
+
+enum { PAGES_MAX = 100 }; // of referrers
 
 struct transfer {
     struct tarn_remote_transfer base;
@@ -18,6 +21,8 @@ struct transfer {
     unsigned step;
     struct tarn_buf buf; // a document
     json_t *entries;     // of a listing
+    char *next_page;     // of referrers: its URL, or NULL
+    unsigned pages;      // of these, read
     bool telling;        // read.data() or read.done(): freed after it
     bool cancelled;
 };
@@ -27,6 +32,7 @@ static void transfer_free(struct transfer *transfer)
     if (!transfer)
         return;
     free(transfer->tag);
+    free(transfer->next_page);
     tarn_buf_release(&transfer->buf);
     json_decref(transfer->entries);
     free(transfer);
@@ -60,6 +66,9 @@ static void finish(struct transfer *transfer, int status, const struct tarn_err 
 
 static int start_document(struct transfer *transfer, const char *path,
                           const struct tarn_digest *digest, struct tarn_err *err);
+
+// The next page of referrers.
+static int start_page(struct transfer *transfer, struct tarn_err *err);
 
 static int make_path(char *path, size_t size, const char *name)
 {
@@ -165,6 +174,11 @@ static int next_step(struct transfer *transfer, bool found, struct tarn_err *err
     if (transfer->read.kind == TARN_READ_REFERRERS) {
         if (found && add_referrers(transfer) < 0)
             return tarn_fail(err, -ENOMEM, "out of memory");
+        const bool more = found && transfer->next_page && json_array_size(transfer->entries) == 0;
+        if (more && ++transfer->pages < PAGES_MAX) {
+            transfer->step = 0;
+            return start_page(transfer, err);
+        }
         if (found || step == 2)
             return 0;
         tarn_remote_referrers_tag(&transfer->read.digest, tag);
@@ -216,11 +230,27 @@ static int start_document(struct transfer *transfer, const char *path,
     char what[400];
     const char *name = strrchr(path, '/');
     snprintf(what, sizeof what, "manifest %s", name ? name + 1 : path);
+    const bool pages = transfer->read.kind == TARN_READ_REFERRERS && transfer->step == 0;
     const struct tarn_document_read read = {
         .path = path,
         .what = what,
         .digest = digest,
         .buf = &transfer->buf,
+        .next = pages ? &transfer->next_page : NULL,
+        .done = document_done,
+        .context = transfer,
+    };
+    return tarn_document_start(transfer->remote, &read, &transfer->document, err);
+}
+
+static int start_page(struct transfer *transfer, struct tarn_err *err)
+{
+    tarn_autofree char *url = tarn_steal(transfer->next_page);
+    const struct tarn_document_read read = {
+        .url = url,
+        .what = "a page of referrers",
+        .buf = &transfer->buf,
+        .next = &transfer->next_page,
         .done = document_done,
         .context = transfer,
     };

@@ -399,6 +399,45 @@ static void test_no_referrers(void **state)
     expect_count(&world->server, COUNT, "GET /v2/r/manifests/sha256-0000");
 }
 
+#define PAGE_HEAD "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\n"
+#define NO_MANIFESTS "Content-Length: 34\r\n" END "{\"schemaVersion\":2,\"manifests\":[]}"
+
+// Tarn's referrer stands on the third page; pages that never end do.
+static void test_pages_of_referrers(void **state)
+{
+    struct world *world = *state;
+    static const char entry[] =
+        "{\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":"
+        "\"sha256:0000000000000000000000000000000000000000000000000000000000000001\",\"size\":7,"
+        "\"artifactType\":\"application/vnd.tarn.image.v1\"}]}";
+    world->texts[0] =
+        tarn_asprintf(PAGE_HEAD "Content-Length: %zu\r\n" END "%s", sizeof entry - 1, entry);
+    const struct tarn_http_rule rules[] = {
+        { "GET /p/2?a=b ", PAGE_HEAD "Link: </p/0>; rel=prev, <3>; rel=next\r\n" NO_MANIFESTS, 0 },
+        { "GET /p/3 ", world->texts[0], 0 },
+        { "GET /v2/r/referrers/sha256:0",
+          PAGE_HEAD "Link: </p/2?a=b>; rel=\"next\"\r\n" NO_MANIFESTS, 0 },
+        { "GET /v2/r/referrers/sha256:1",
+          PAGE_HEAD "Link: </v2/r/referrers/sha256:1>; rel=\"next\"\r\n" NO_MANIFESTS, 0 },
+    };
+    open_repository(world, rules, 4);
+    for (uint8_t i = 0; i < 2; i++) {
+        struct tarn_err err = { 0 };
+        tarn_autobuf struct tarn_buf buf = { 0 };
+        const struct tarn_read read = {
+            .kind = TARN_READ_REFERRERS,
+            .digest = { { (uint8_t)(i << 4) } },
+        };
+        if (tarn_blocking_read_buf(world->blocking, world->repository, &read, &buf, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(0, tarn_buf_append_zeros(&buf, 1));
+        assert_int_equal(i == 0, strstr((char *)buf.data, "000001\"") != NULL);
+    }
+    stop_servers(world);
+    assert_in_range(tarn_http_script_count(&world->server, "GET /v2/r/referrers/sha256:1"), 2, 100);
+    expect_count(&world->server, 0, "GET /v2/r/manifests");
+}
+
 // What a registry says behind "201 Created" does not matter, however much it is.
 static void test_long_answer_to_a_manifest(void **state)
 {
@@ -431,6 +470,7 @@ int main(void)
         TEST(test_nonsense_later),
         TEST(test_no_referrers),
         TEST(test_long_answer_to_a_manifest),
+        TEST(test_pages_of_referrers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
