@@ -88,21 +88,48 @@ static int copy_descriptor(const struct tarn_copy *copy, const json_t *json, con
     return tarn_copy_blob(copy, &blob, err);
 }
 
-static int copy_document(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
-                         struct tarn_buf *bytes, unsigned depth, struct tarn_err *err);
+// Copying documents: what is under way, and what was done.
+struct copying {
+    const struct tarn_copy *copy;
+    json_t *done; // object: digest text -> true; an index may list things many times
+    unsigned depth;
+};
 
-static int copy_children(const struct tarn_copy *copy, const json_t *document, unsigned depth,
+static int copy_document(struct copying *copying, const struct tarn_descriptor *descriptor,
+                         struct tarn_buf *bytes, struct tarn_err *err);
+
+static int copy_entry(struct copying *copying, const json_t *entry, struct tarn_err *err)
+{
+    struct tarn_descriptor descriptor;
+    tarn_autobuf struct tarn_buf bytes = { 0 };
+    char text[TARN_DIGEST_TEXT];
+    int ret = tarn_descriptor_parse(entry, "entry", &descriptor, err);
+    if (ret < 0 || json_object_get(copying->done, tarn_digest_format(&descriptor.digest, text)))
+        return ret;
+    copying->depth++;
+    ret = copy_document(copying, &descriptor, &bytes, err);
+    copying->depth--;
+    if (ret == 0 && json_object_set_new(copying->done, text, json_true()) < 0)
+        ret = tarn_fail(err, -ENOMEM, "out of memory");
+    return ret;
+}
+
+// *whole: nothing was left out.
+static int copy_children(struct copying *copying, const json_t *document, bool *whole,
                          struct tarn_err *err)
 {
+    const struct tarn_copy *copy = copying->copy;
     size_t i;
     json_t *child;
+    *whole = true;
     json_array_foreach(json_object_get(document, "manifests"), i, child)
     {
-        tarn_autobuf struct tarn_buf bytes = { 0 };
-        struct tarn_descriptor descriptor;
-        int ret = tarn_descriptor_parse(child, "entry", &descriptor, err);
-        if (ret == 0)
-            ret = copy_document(copy, &descriptor, &bytes, depth + 1, err);
+        if (copy->without_tarn && copying->depth == 0 &&
+            tarn_entry_kind(child) == TARN_ENTRY_TARN) {
+            *whole = false;
+            continue;
+        }
+        const int ret = copy_entry(copying, child, err);
         if (ret < 0)
             return tarn_wrap(err, ret, "image %zu of the index", i);
     }
@@ -116,10 +143,11 @@ static int copy_children(const struct tarn_copy *copy, const json_t *document, u
     return ret;
 }
 
-static int copy_document(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
-                         struct tarn_buf *bytes, unsigned depth, struct tarn_err *err)
+static int copy_document(struct copying *copying, const struct tarn_descriptor *descriptor,
+                         struct tarn_buf *bytes, struct tarn_err *err)
 {
-    if (depth > INDEX_DEPTH)
+    const struct tarn_copy *copy = copying->copy;
+    if (copying->depth > INDEX_DEPTH)
         return tarn_fail(err, -EUCLEAN, "indexes are nested more than %d deep", INDEX_DEPTH);
     const struct tarn_read read = { .kind = TARN_READ_MANIFEST, .digest = descriptor->digest };
     int ret = tarn_blocking_read_buf(copy->from_blocking, copy->from, &read, bytes, err);
@@ -129,8 +157,9 @@ static int copy_document(const struct tarn_copy *copy, const struct tarn_descrip
         tarn_json_parse(bytes->data, bytes->length, "the original's manifest", err);
     if (!document)
         return -EUCLEAN;
-    ret = copy_children(copy, document, depth, err);
-    if (ret < 0)
+    bool whole;
+    ret = copy_children(copying, document, &whole, err);
+    if (ret < 0 || !whole)
         return ret;
     const struct tarn_manifest_bytes manifest = { descriptor->media_type, bytes->data,
                                                   bytes->length };
@@ -140,5 +169,8 @@ static int copy_document(const struct tarn_copy *copy, const struct tarn_descrip
 int tarn_copy_image(const struct tarn_copy *copy, const struct tarn_descriptor *descriptor,
                     struct tarn_buf *bytes, struct tarn_err *err)
 {
-    return copy_document(copy, descriptor, bytes, 0, err);
+    tarn_autojson json_t *done = json_object();
+    struct copying copying = { .copy = copy, .done = done };
+    return done ? copy_document(&copying, descriptor, bytes, err)
+                : tarn_fail(err, -ENOMEM, "out of memory");
 }

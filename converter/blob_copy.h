@@ -16,6 +16,8 @@ struct tarn_copy {
     int (*downloaded)(void *context, const struct tarn_digest *digest);
     void *context;
     const volatile sig_atomic_t *cancel; // NULL, or ends a copy with -EINTR once it is not 0
+    // Of the index that is copied, leave out Tarn's entries; where there are any, itself too.
+    bool without_tarn;
     // NULL, or called before each piece of a blob is written; may wait, and ends the copy by -errno.
     int (*pace)(void *context, size_t length);
     void *pace_context;

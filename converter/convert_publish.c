@@ -38,6 +38,9 @@ int tarn_convert_publish_original(struct tarn_conversion *conversion,
         .downloaded = tarn_convert_downloaded,
         .context = conversion,
         .cancel = conversion->options->cancel,
+        // A registry gets a new index in place of one that Tarn made.
+        .without_tarn = conversion->destination.kind == TARN_REFERENCE_DOCKER &&
+                        !conversion->options->referrer && json_array_size(conversion->entries) > 0,
     };
     const int ret = tarn_copy_image(&copy, original, &bytes, err);
     if (ret < 0)

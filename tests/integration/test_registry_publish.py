@@ -297,6 +297,15 @@ def test_several_platforms(tarn, registry, target, tmp_path):
     for i, arch in enumerate(("amd64", "arm64")):
         assert tarn("cat", "--platform", f"linux/{arch}", name, f"/d{20 + i}/f1").stdout == \
             content(20 + i, 1)
+    # What was converted before is converted anew elsewhere; the other Tarn images stay where they are.
+    other = f"{target}/other"
+    tarn("convert", "--all-platforms", "--level", "1", name, f"docker://{registry.host}/{other}:t")
+    moved = json.loads(registry.blob(registry.tags(other)["t"]))
+    assert moved["manifests"][:2] == index["manifests"][:2]
+    there = registry.manifests(other)
+    assert {x["digest"] for x in moved["manifests"]} <= there
+    assert not {x["digest"] for x in index["manifests"][2:]} & there
+    registry.forget(other)
 
 
 def test_other_clients_get_the_original(converted, source, line, containerd, tmp_path):
