@@ -146,7 +146,6 @@ int tarn_chain_adopt(struct tarn_chain *chain, const struct tarn_layer_metadata 
         index_chunks(chain, &metadata->tables, chain->count) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory for chunk tables");
     layer->statistics = count_rows(&metadata->tables, chain->count);
-    layer->reused = true;
     return 0;
 }
 

@@ -17,7 +17,6 @@ struct tarn_chain_layer {
     struct tarn_digest key;
     struct tarn_digest diff_id;
     struct tarn_digest source_digest; // zero: from a directory
-    bool reused;
     struct tarn_blob_statistics statistics;
 };
 

@@ -38,17 +38,26 @@ struct reading {
 };
 
 // --- reading and decompressing -------------------------------------------------------------------
+static int check_cancel(struct reading *reading)
+{
+    const volatile sig_atomic_t *cancel = reading->options->cancel;
+    return cancel && *cancel ? tarn_fail(&reading->read_err, -EINTR, "interrupted") : 0;
+}
+
+// Looks too, because a few bytes may become many.
 static int on_plain(void *context, const void *bytes, size_t length)
 {
-    const struct reading *reading = context;
-    return tarn_fanout_write(reading->fanout, bytes, length);
+    struct reading *reading = context;
+    const int ret = check_cancel(reading);
+    return ret < 0 ? ret : tarn_fanout_write(reading->fanout, bytes, length);
 }
 
 static int on_source(void *context, const void *bytes, size_t length)
 {
     struct reading *reading = context;
-    if (reading->options->cancel && *reading->options->cancel)
-        return tarn_fail(&reading->read_err, -EINTR, "interrupted");
+    const int ret = check_cancel(reading);
+    if (ret < 0)
+        return ret;
     if (reading->source_hasher)
         tarn_hasher_update(reading->source_hasher, bytes, length);
     reading->source_bytes += length;

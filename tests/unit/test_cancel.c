@@ -50,6 +50,31 @@ static void test_directory(void **state)
     }
 }
 
+static void ask(void *context, uint64_t bytes)
+{
+    sig_atomic_t *asked = context;
+    (void)bytes;
+    *asked = 1;
+}
+
+// Not only between the pieces of an archive: one may unfold to gigabytes.
+static void test_archive(void **state)
+{
+    struct tarn_test_place *place = *state;
+    static const char end[1024];
+    const char *path = tarn_test_place_path(place, "tar");
+    tarn_test_write_file(path, end, sizeof end);
+    const struct tarn_layer_source source = { .kind = TARN_LAYER_SOURCE_FILE, .path = path };
+    sig_atomic_t asked = 0;
+    const struct tarn_layer_read_options options = { .cancel = &asked,
+                                                     .progress = ask,
+                                                     .progress_context = &asked };
+    struct tarn_layer_input input;
+    struct tarn_err err = { 0 };
+    assert_int_equal(tarn_layer_read(&source, &options, &input, &err), -EINTR);
+    assert_string_equal(err.text, "interrupted");
+}
+
 static void test_copy(void **state)
 {
     struct tarn_test_place *places = *state;
@@ -80,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_directory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_archive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_copy, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
