@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 struct tarn_counters {
-    _Atomic uint64_t reads;           // read requests
+    _Atomic uint64_t reads;           // read requests answered with bytes
     _Atomic uint64_t read_bytes;      // bytes given to readers
     _Atomic uint64_t read_waits;      // read requests that had to wait for chunks
     _Atomic uint64_t read_errors;     // read requests answered with an error

@@ -188,7 +188,7 @@ static bool retry_elsewhere(struct tarn_fetch_run *run, uint32_t index,
             tarn_tables_blob(&image->bootstrap.tables, b).first_row + run->file_row + index;
         waiter->retried = true;
         unlist(run);
-        const struct tarn_fetch_target target = { image, run->share, b, row, false };
+        const struct tarn_fetch_target target = { image, waiter->share, b, row, false };
         if (!tarn_fetch_want(run->fetch, &target, waiter))
             return true;
         waiter->wake(waiter, 0, NULL);
@@ -389,8 +389,10 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *t
     const uint32_t file_row = row - tarn_tables_blob(&image->bootstrap.tables, blob).first_row;
     if (tarn_data_file_verified(image->files[blob], file_row))
         return true;
-    if (waiter)
+    if (waiter) {
         waiter->image = image;
+        waiter->share = target->share;
+    }
     struct tarn_fetch_run *run = get_run(fetch, target);
     if (!run) {
         if (waiter) {

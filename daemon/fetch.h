@@ -41,6 +41,7 @@ struct tarn_fetch_waiter {
     struct tarn_fetch_waiter *next; // these are the engine's; zeroed before the first want
     struct tarn_fetch_row *row;     // that it waits at, or NULL
     struct tarn_node_image *image;  // whose want it was
+    struct tarn_share *share;       // the same, or NULL
     bool retried;
     void (*wake)(struct tarn_fetch_waiter *waiter, int status,
                  const struct tarn_chunk_bytes *bytes);

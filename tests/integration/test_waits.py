@@ -108,5 +108,8 @@ def test_a_chunk_comes_from_where_it_can(tarn, made, bad, registry, place, tmp_p
         assert wait_until(lambda: daemon_help.stats(tarn)["read_waits"] >= 1)
         assert (second / "d45/f0").read_bytes() == content(45, 0)
         assert stuck.poll() is None
+        first, other = tarn.json("stats")["mounts"]
+        assert first["fetched_bytes"] == 0 < other["fetched_bytes"]
+        assert other["ranges"] > 0
         bad.clear()
         assert stuck.communicate(timeout=300)[0] == content(45, 0)[:16]
