@@ -20,8 +20,10 @@ enum {
     TARN_FETCH_TRIES = 2,
     TARN_FETCH_PLACE_TRANSFERS = 16, // of one host, but for what is sure
     TARN_FETCH_IMAGE_TRANSFERS = 12, // of one image
-    TARN_FETCH_IMAGE_SURE = 2,       // of one image in any case
-    TARN_FETCH_SPARE = 4,            // of both that reads ahead leave free
+    TARN_FETCH_DISK_TRANSFERS =
+        2,                     // of one that is no registry's; each may hold a thread of libuv's
+    TARN_FETCH_IMAGE_SURE = 2, // of one image in any case
+    TARN_FETCH_SPARE = 4,      // of both that reads ahead leave free
     TARN_FETCH_RANGE_LIMIT = 4 << 20,
     TARN_FETCH_MEMORY = 64 << 20, // stored bytes and run buffers
     TARN_FETCH_DECODERS = 16,

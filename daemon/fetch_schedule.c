@@ -13,17 +13,24 @@ enum { DEMANDED, BACKGROUND };
 struct tarn_fetch_place {
     struct tarn_fetch_place *next;
     unsigned transfers;
-    uint64_t users;                // ranges that wait or are under way
+    uint64_t users; // ranges that wait or are under way
+    bool registry;
     struct tarn_node_image *first; // images with ranges that wait, in turn
     struct tarn_node_image *last;
     char name[];
 };
 
+static const char registry[] = "docker://";
+
+static bool of_registry(const char *name)
+{
+    return strncmp(name, registry, sizeof registry - 1) == 0;
+}
+
 // "docker://HOST" of a repository of a registry, else all of its name.
 static size_t place_length(const char *name)
 {
-    static const char registry[] = "docker://";
-    if (strncmp(name, registry, sizeof registry - 1) != 0)
+    if (!of_registry(name))
         return strlen(name);
     return sizeof registry - 1 + strcspn(name + sizeof registry - 1, "/");
 }
@@ -40,6 +47,7 @@ static struct tarn_fetch_place *get_place(struct tarn_fetch *fetch, const char *
     if (!place)
         return NULL;
     memcpy(place->name, name, length);
+    place->registry = of_registry(name);
     place->next = fetch->places;
     fetch->places = place;
     return place;
@@ -133,9 +141,10 @@ static bool may_start(const struct tarn_fetch *fetch, const struct tarn_fetch_pl
     const bool background = kind == BACKGROUND;
     const unsigned sure = background ? 1 : TARN_FETCH_IMAGE_SURE;
     const unsigned spare = background ? TARN_FETCH_SPARE : 0;
-    return queue->transfers < sure || (place->transfers + spare < TARN_FETCH_PLACE_TRANSFERS &&
-                                       queue->transfers + spare < TARN_FETCH_IMAGE_TRANSFERS &&
-                                       fetch->memory < TARN_FETCH_MEMORY);
+    const unsigned most = place->registry ? TARN_FETCH_IMAGE_TRANSFERS : TARN_FETCH_DISK_TRANSFERS;
+    return queue->transfers < sure ||
+           (place->transfers + spare < TARN_FETCH_PLACE_TRANSFERS &&
+            queue->transfers + spare < most && fetch->memory < TARN_FETCH_MEMORY);
 }
 
 static void start_first(struct tarn_node_image *image, int kind)

@@ -148,9 +148,16 @@ static void keep_memory_small(void)
     mallopt(M_TRIM_THRESHOLD, THRESHOLD);
 }
 
+// libuv's threads read layouts and open images. A few layouts on dead file systems must leave some.
+static void have_threads_to_spare(void)
+{
+    setenv("UV_THREADPOOL_SIZE", "8", 0);
+}
+
 int main(int argc, char **argv)
 {
     keep_memory_small();
+    have_threads_to_spare();
     if (tarn_open_standard_files() < 0)
         return 1;
     struct arguments arguments = { .idle = IDLE_DEFAULT };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may happen to the daemon from outside: clients, its own processes, its store."""
 import array
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import daemon_help as help_
 import environment
+import images
 import mounts
 import pytest
 from corner_cases import noise
 from daemon_help import read, slots, small_image, stats
 from environment import wait_until
+from tars import Tar
 
 FILES, SIZE = 6, 50000
 
@@ -250,3 +253,37 @@ def test_room_after_a_full_disk(own, tarn, place):
         assert stats(tarn)["fetched_bytes"] == 0
         tarn("umount", place)
         help_.stop(tarn)
+
+
+# --- its sources ------------------------------------------------------------------------------
+
+def test_layout_on_a_dead_file_system(own, two, tarn, place, tmp_path):
+    """It takes some threads that read the disk, not all: others are mounted and read. The file system
+    is that of another tarnd, which is stopped."""
+    tar = Tar()
+    for path in sorted(Path(own.layout).rglob("*")):
+        if path.is_file():
+            tar.add(os.fsencode(path.relative_to(own.layout)), data=path.read_bytes())
+    around = tmp_path / "around"
+    around.mkdir()
+    around = images.convert(tarn, images.from_tars("around", [tar], around), around)
+    other, inside, second = environment.Tarn(tmp_path / "root-2"), tmp_path / "in", tmp_path / "m2"
+    inside.mkdir()
+    second.mkdir()
+    other("mount", around.converted, inside)
+    stopped = help_.daemon(other)
+    tarn("mount", f"oci:{inside}:latest", place)
+    os.kill(stopped, signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        try:
+            reading = [pool.submit(read, place / "d" / f"f{i}") for i in range(20)]
+            assert wait_until(lambda: stats(tarn)["read_waits"] >= 10, 20)
+            tarn("mount", two[0].converted, second, timeout=60)
+            check_files(second, 0)
+            assert not any(one.done() for one in reading)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+    for i, one in enumerate(reading):
+        assert one.result() == noise(SIZE + i, 9000 + i)
+    tarn("umount", second, place)
+    other.close(tmp_path)
