@@ -20,12 +20,14 @@ enum {
     TARN_FETCH_TRIES = 2,
     TARN_FETCH_PLACE_TRANSFERS = 16, // of one host, but for what is sure
     TARN_FETCH_IMAGE_TRANSFERS = 12, // of one image
-    TARN_FETCH_DISK_TRANSFERS =
-        2,                     // of one that is no registry's; each may hold a thread of libuv's
-    TARN_FETCH_IMAGE_SURE = 2, // of one image in any case
-    TARN_FETCH_SPARE = 4,      // of both that reads ahead leave free
-    TARN_FETCH_RANGE_LIMIT = 4 << 20,
-    TARN_FETCH_MEMORY = 64 << 20, // stored bytes and run buffers
+    // of one that is no registry's; each may hold a thread of libuv's
+    TARN_FETCH_DISK_TRANSFERS = 2,
+    TARN_FETCH_IMAGE_SURE = 2,        // of one image in any case
+    TARN_FETCH_SPARE = 4,             // of both that reads ahead leave free
+    TARN_FETCH_RANGE_LIMIT = 8 << 20, // bytes of one read
+    TARN_FETCH_PARTS_MAX = 32,        // of one read
+    TARN_FETCH_DELAY = 64 << 10,      // bytes in a read before what a reader waits for
+    TARN_FETCH_MEMORY = 64 << 20,     // stored bytes and run buffers
     TARN_FETCH_DECODERS = 16,
 };
 
@@ -97,6 +99,7 @@ struct tarn_fetch_entry {
     uint32_t index;
 };
 
+// A read from a repository: a range of a blob, or several with gaps between them.
 struct tarn_fetch_range {
     struct tarn_fetch *fetch;
     struct tarn_fetch_range *next;  // at its image
@@ -105,9 +108,10 @@ struct tarn_fetch_range {
     struct tarn_node_image *image;  // a reference is held
     struct tarn_share *share;       // the same, or NULL
     uint32_t blob;
-    uint64_t offset; // in the blob
-    uint64_t length;
-    uint64_t received;
+    struct tarn_read_range *parts; // owned; ascending
+    size_t part_count;
+    size_t part;       // that bytes arrive for
+    uint64_t received; // of it
     struct tarn_transfer *transfer;
     size_t count;
     size_t current; // the first item that is not complete

@@ -7,19 +7,22 @@ enum { GAP_MAX = 8 << 10, GAP_SHARE = 20 };
 
 // Bytes of the data space.
 enum {
-    SMALL_FILE = 64 << 10, // and what is larger, up to
+    SMALL_FILE = 48 << 10,   // brings its neighbours
+    MIDDLE_FILE = 256 << 10, // too, when many around it were missed
     WHOLE_FILE = 2560 << 10,
-    SMALL_REGION = 8 << 20, // small files whose misses count together
-    SMALL_FIRST = 128 << 10,
-    SMALL_MOST = 1 << 20,
-    SMALL_SLACK = 128 << 10,
+    SMALL_REGION = 8 << 20, // files whose misses count together
+    SMALL_ONE = 64 << 10,   // behind the first
+    SMALL_FIRST = 160 << 10,
+    SMALL_MOST = 4 << 20,
+    SMALL_SLACK = 768 << 10,
     LARGE_OPEN = 512 << 10, // from the start of a large file
     LARGE_FIRST = 192 << 10,
-    LARGE_MOST = 2 << 20,
-    LARGE_SLACK = 512 << 10,
+    LARGE_MOST = 3 << 20,
+    LARGE_SLACK = 1280 << 10,
     SEQUENCE_MOST = 8 << 20, // where a miss goes on from the last guess's end
     SEQUENCE_SLACK = 128 << 10,
 };
+enum { MANY_MISSES = 4 };
 
 uint64_t tarn_plan_prefix(const struct tarn_run_shape *run, uint32_t row)
 {
@@ -66,7 +69,7 @@ size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_
 static struct tarn_ahead_item *count_miss(struct tarn_ahead *ahead, uint64_t key, bool lonely)
 {
     const uint64_t mixed = key * UINT64_C(0x9e3779b97f4a7c15);
-    struct tarn_ahead_item *item = &ahead->items[mixed >> 32 & (TARN_AHEAD_ENTRIES - 1)];
+    struct tarn_ahead_item *item = &ahead->items[mixed >> (64 - TARN_AHEAD_BITS)];
     if (item->key != key)
         *item = (struct tarn_ahead_item){ .key = key };
     if (!lonely || item->misses == 0)
@@ -94,13 +97,21 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+// How much to bring behind a small or middling file.
+static uint64_t behind_file(const struct tarn_miss *miss, uint32_t misses)
+{
+    if (miss->size > SMALL_FILE)
+        return misses < MANY_MISSES ? 0 : window(misses - MANY_MISSES + 1, SMALL_FIRST, SMALL_MOST);
+    return misses == 1 ? SMALL_ONE : window(misses, SMALL_FIRST, SMALL_MOST);
+}
+
 static struct tarn_span small_file(struct tarn_ahead *ahead, const struct tarn_miss *miss)
 {
     const uint64_t region = miss->file / SMALL_REGION * SMALL_REGION;
     const uint32_t misses = count_miss(ahead, key_of(miss, region, 1), false)->misses;
     return (struct tarn_span){
         .from = miss->file,
-        .to = miss->file + miss->size + window(misses, SMALL_FIRST, SMALL_MOST),
+        .to = miss->file + miss->size + behind_file(miss, misses),
         .slack = SMALL_SLACK,
         .low = 0,
         .high = UINT64_MAX,
@@ -122,10 +133,12 @@ static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_m
         .low = miss->file,
         .high = end,
     };
-    if (miss->address == miss->file)
+    if (miss->address == miss->file) {
         span.to = larger(span.to, miss->file + LARGE_OPEN);
-    else if (misses > 1) // the first may be the only one, at random
+        span.tail = TARN_AHEAD_LIBRARY_TAIL;
+    } else if (misses > 1) { // the first may be the only one, at random
         span.to = larger(span.to, miss->address + window(misses, LARGE_FIRST, most));
+    }
     if (span.to > end)
         span.to = end;
     item->next = span.to;
@@ -134,10 +147,10 @@ static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_m
 
 struct tarn_span tarn_ahead_note(struct tarn_ahead *ahead, const struct tarn_miss *miss)
 {
-    if (miss->size <= SMALL_FILE)
+    if (miss->size <= MIDDLE_FILE)
         return small_file(ahead, miss);
     if (miss->size > WHOLE_FILE)
         return large_file(ahead, miss);
     const uint64_t end = miss->file + miss->size;
-    return (struct tarn_span){ miss->file, end, 0, miss->file, end };
+    return (struct tarn_span){ .from = miss->file, .to = end, .low = miss->file, .high = end };
 }

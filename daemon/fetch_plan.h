@@ -43,7 +43,7 @@ size_t tarn_plan_range(const struct tarn_plan_item *items, size_t count, uint64_
 // How much is a trade of requests for bytes, tuned on cold starts (docs/design.md).
 
 // How often what was missed; direct-mapped, so that others are forgotten.
-enum { TARN_AHEAD_ENTRIES = 512 };
+enum { TARN_AHEAD_BITS = 9, TARN_AHEAD_ENTRIES = 1 << TARN_AHEAD_BITS };
 struct tarn_ahead_item {
     uint64_t key;
     uint64_t next; // where the last guess ended, of a large file
@@ -53,7 +53,14 @@ struct tarn_ahead {
     struct tarn_ahead_item items[TARN_AHEAD_ENTRIES];
 };
 
-enum { TARN_AHEAD_NEAR = 2 << 20 };
+enum { TARN_AHEAD_NEAR = 512 << 10 };
+
+// Of a program or library, which is sure to be loaded: all up to this size, else its head and its tail.
+enum {
+    TARN_AHEAD_LIBRARY = 6912 << 10,
+    TARN_AHEAD_LIBRARY_HEAD = 256 << 10,
+    TARN_AHEAD_LIBRARY_TAIL = 32 << 10,
+};
 
 // A read that found nothing under way: a place in a blob's data space, and the file around it.
 struct tarn_miss {
@@ -73,6 +80,7 @@ struct tarn_span {
     uint64_t slack;
     uint64_t low;
     uint64_t high;
+    uint64_t tail; // bytes before high that come too
 };
 struct tarn_span tarn_ahead_note(struct tarn_ahead *ahead, const struct tarn_miss *miss);
 

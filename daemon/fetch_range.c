@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Range reads: the queued rows, sorted by where they lie, in as few reads as make sense. Bytes are
-// handed to their rows as they arrive.
+// Range reads: the queued rows, sorted by where they lie, in as few reads as make sense: neighbours as
+// one range, ranges of a blob in one request where the repository takes several, but what a reader waits
+// for not behind much else. Bytes are handed to their rows as they arrive.
 #include "daemon/fetch_internal.h"
 
 struct queued {
@@ -27,6 +28,7 @@ static void end_range(struct tarn_fetch_range *range)
         tarn_run_release(range->items[i].entry.run);
     tarn_share_unref(range->share);
     tarn_node_image_unref(range->image);
+    free(range->parts);
     free(range);
 }
 
@@ -46,17 +48,11 @@ static void fail_items(struct tarn_fetch_range *range, int status)
 
 // --- a read's callbacks --------------------------------------------------------------------------
 
-static int received(void *context, const void *bytes, size_t length)
+// Hands bytes of the blob, from start on, to the rows that they belong to.
+static void take_bytes(struct tarn_fetch_range *range, uint64_t start, const uint8_t *bytes,
+                       size_t length)
 {
-    struct tarn_fetch_range *range = context;
-    struct tarn_fetch *fetch = range->fetch;
-    const uint64_t start = range->offset + range->received;
     const uint64_t end = start + length;
-    range->received += length;
-    tarn_count(&range->image->counters.fetched_bytes, length);
-    if (range->share)
-        tarn_count(&range->share->fetched_bytes, length);
-    tarn_count(&fetch->options.total->fetched_bytes, length);
     while (range->current < range->count) {
         const struct tarn_plan_item place = range->items[range->current].place;
         const struct tarn_fetch_entry entry = range->items[range->current].entry;
@@ -69,7 +65,7 @@ static int received(void *context, const void *bytes, size_t length)
                 tarn_run_fail(entry.run, entry.index, -ENOMEM);
         }
         if (from < to && awaited(range, range->current))
-            memcpy(row->stored + (from - place.offset), (const uint8_t *)bytes + (from - start),
+            memcpy(row->stored + (from - place.offset), bytes + (from - start),
                    (size_t)(to - from));
         if (end < place.offset + place.length)
             break;
@@ -79,6 +75,28 @@ static int received(void *context, const void *bytes, size_t length)
             row->state = TARN_ROW_FETCHED;
             row->range = NULL;
             tarn_run_step(entry.run);
+        }
+    }
+}
+
+static int received(void *context, const void *bytes, size_t length)
+{
+    struct tarn_fetch_range *range = context;
+    const uint8_t *next = bytes;
+    tarn_count(&range->image->counters.fetched_bytes, length);
+    if (range->share)
+        tarn_count(&range->share->fetched_bytes, length);
+    tarn_count(&range->fetch->options.total->fetched_bytes, length);
+    while (length > 0 && range->part < range->part_count) {
+        const struct tarn_read_range part = range->parts[range->part];
+        const size_t n = (size_t)tarn_min_u64(length, part.length - range->received);
+        take_bytes(range, part.offset + range->received, next, n);
+        range->received += n;
+        next += n;
+        length -= n;
+        if (range->received == part.length) {
+            range->part++;
+            range->received = 0;
         }
     }
     return 0;
@@ -94,9 +112,11 @@ static void done(void *context, int status, const struct tarn_err *err)
     if (status < 0) {
         char digest[TARN_DIGEST_TEXT];
         const struct tarn_fetch_run *run = range->items[0].entry.run;
-        tarn_fetch_log(fetch, "%s: blob %s: cannot read %llu bytes at offset %llu: %s",
-                       range->image->name, tarn_digest_format(&run->file->rows.blob, digest),
-                       (unsigned long long)range->length, (unsigned long long)range->offset,
+        const struct tarn_read_range *last = &range->parts[range->part_count - 1];
+        tarn_fetch_log(fetch, "%s: blob %s: cannot read bytes %llu to %llu: %s", range->image->name,
+                       tarn_digest_format(&run->file->rows.blob, digest),
+                       (unsigned long long)range->parts[0].offset,
+                       (unsigned long long)(last->offset + last->length - 1),
                        err && err->text[0] ? err->text : "it ends early");
         fail_items(range, -EIO);
     }
@@ -128,8 +148,8 @@ void tarn_range_start(struct tarn_fetch_range *range)
         .kind = TARN_READ_BLOB,
         .digest = blob.digest,
         .size = blob.size,
-        .offset = range->offset,
-        .length = range->length,
+        .ranges = range->parts,
+        .range_count = range->part_count,
         .background = range->background,
         .context = range,
         .data = received,
@@ -152,18 +172,73 @@ void tarn_range_start(struct tarn_fetch_range *range)
     tarn_count(&fetch->options.total->ranges, 1);
 }
 
-// One range of the first rows of queued; returns how many.
+static bool is_demanded(const struct queued *queued, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (queued[i].entry.run->items[queued[i].entry.index].demanded)
+            return true;
+    return false;
+}
+
+// The parts of one read: of the first rows of queued, which belong to one blob; sets *rows to how many.
+static size_t plan_parts(const struct tarn_node_image *image, const struct queued *queued,
+                         const struct tarn_plan_item *places, size_t *rows,
+                         struct tarn_read_range parts[TARN_FETCH_PARTS_MAX])
+{
+    const size_t most =
+        tarn_min_u64(tarn_repository_max_ranges(image->repository), TARN_FETCH_PARTS_MAX);
+    const size_t count = *rows;
+    uint64_t total = 0;
+    bool background = true;
+    size_t at = 0;
+    size_t n = 0;
+    while (at < count && (n == 0 || n < most)) {
+        const size_t taken = tarn_plan_range(places + at, count - at, TARN_FETCH_RANGE_LIMIT);
+        const struct tarn_plan_item *last = &places[at + taken - 1];
+        const uint64_t length = last->offset + last->length - places[at].offset;
+        const bool demanded = is_demanded(queued + at, taken);
+        if (n > 0 && (total + length > TARN_FETCH_RANGE_LIMIT ||
+                      (background && demanded && total > TARN_FETCH_DELAY)))
+            break;
+        parts[n++] = (struct tarn_read_range){ places[at].offset, length };
+        total += length;
+        background &= !demanded;
+        at += taken;
+    }
+    *rows = at;
+    return n;
+}
+
+static struct tarn_fetch_range *range_new(size_t rows, const struct tarn_read_range *parts,
+                                          size_t part_count)
+{
+    struct tarn_fetch_range *range = calloc(1, sizeof *range + rows * sizeof range->items[0]);
+    struct tarn_read_range *copy = calloc(part_count, sizeof *copy);
+    if (!range || !copy) {
+        free(range);
+        free(copy);
+        return NULL;
+    }
+    memcpy(copy, parts, part_count * sizeof *copy);
+    range->parts = copy;
+    range->part_count = part_count;
+    range->count = rows;
+    return range;
+}
+
+// One read of the first rows of queued; returns how many.
 static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, size_t count,
                          struct tarn_plan_item *places)
 {
     const struct tarn_fetch_run *first = queued[0].entry.run;
-    size_t same = 0;
-    for (; same < count && queued[same].entry.run->image == first->image &&
-           queued[same].entry.run->blob == first->blob;
-         same++)
-        places[same] = queued[same].place;
-    const size_t n = tarn_plan_range(places, same, TARN_FETCH_RANGE_LIMIT);
-    struct tarn_fetch_range *range = calloc(1, sizeof *range + n * sizeof range->items[0]);
+    struct tarn_read_range parts[TARN_FETCH_PARTS_MAX];
+    size_t n = 0;
+    for (; n < count && queued[n].entry.run->image == first->image &&
+           queued[n].entry.run->blob == first->blob;
+         n++)
+        places[n] = queued[n].place;
+    const size_t part_count = plan_parts(first->image, queued, places, &n, parts);
+    struct tarn_fetch_range *range = range_new(n, parts, part_count);
     for (size_t i = 0; i < n; i++) {
         struct tarn_fetch_run *run = queued[i].entry.run;
         if (!range) {
@@ -183,12 +258,7 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     tarn_node_image_ref(range->image);
     range->share = tarn_share_ref(first->share);
     range->blob = first->blob;
-    range->offset = queued[0].place.offset;
-    range->length = queued[n - 1].place.offset + queued[n - 1].place.length - range->offset;
-    range->count = n;
-    range->background = true;
-    for (size_t i = 0; i < n; i++)
-        range->background &= !queued[i].entry.run->items[queued[i].entry.index].demanded;
+    range->background = !is_demanded(queued, n);
     if (tarn_range_enqueue(range) < 0) {
         fail_items(range, -ENOMEM);
         end_range(range);

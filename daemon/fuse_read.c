@@ -3,6 +3,7 @@
 // splicing. Else it leaves a small request to the loop (read_wait.c) and goes on.
 #include "base/log.h"
 #include "daemon/fuse_internal.h"
+#include "daemon/library_ahead.h"
 
 void tarn_read_count(struct tarn_server *server, struct tarn_slot *slot, size_t size)
 {
@@ -97,6 +98,9 @@ void tarn_read_serve(fuse_req_t req, const struct tarn_read_source *source, size
     if (ret == 0) {
         tarn_read_count(server, source->slot, (size_t)(end - start));
         fuse_reply_buf(req, (const char *)out, (size_t)(end - start));
+        if (start == 0 && source->inode)
+            tarn_library_ahead(&server->options, source->slot, source->inode->nid, out,
+                               (size_t)end);
     } else {
         tarn_read_reply_error(req, server, source->slot, ret);
     }

@@ -78,6 +78,7 @@ static void free_image(struct tarn_node_image *image)
             if (image->files[b])
                 atomic_fetch_sub(&image->files[b]->users, 1);
     free(image->files);
+    free(image->libraries);
     tarn_bootstrap_release(&image->bootstrap);
     tarn_store_unmap(&image->bytes);
     tarn_access_release(&image->access);

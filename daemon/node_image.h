@@ -19,6 +19,13 @@ struct tarn_image_queue {
     struct tarn_node_image *next; // of the images of a place with ranges that wait
 };
 
+// The ELF files that library_ahead.c has looked at, as an open hash table of nids.
+enum { TARN_LIBRARIES_MAX = 768 };
+struct tarn_library_set {
+    size_t count;
+    uint64_t nids[1024]; // 0: free
+};
+
 struct tarn_node_image {
     char *name;                // as the first mount named it, for messages
     struct tarn_digest digest; // of the bootstrap
@@ -27,7 +34,8 @@ struct tarn_node_image {
     struct tarn_repository *repository; // owned; used on the loop's thread only
     struct tarn_access access;          // that it was opened with
     struct tarn_counters counters;
-    struct tarn_ahead ahead; // what its readers did; the loop's thread only
+    struct tarn_ahead ahead;            // what its readers did; the loop's thread only
+    struct tarn_library_set *libraries; // likewise; owned, NULL: none yet
     struct tarn_image_queue queue;
     unsigned timeout; // seconds that a read may wait while nothing comes
     // The loop's time in ms, 0: never.

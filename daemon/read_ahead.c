@@ -80,18 +80,25 @@ struct tarn_span tarn_read_ahead_plan(const struct tarn_fetch *fetch,
     return span;
 }
 
-void tarn_read_ahead_want(struct tarn_fetch *fetch, const struct tarn_read_source *source,
-                          uint32_t index, const struct tarn_span *span)
+static void want_rows(struct tarn_fetch *fetch, const struct tarn_read_source *source,
+                      uint32_t index, uint64_t from, uint64_t to)
 {
     struct tarn_node_image *image = source->slot->image;
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
     const uint32_t limit = blob.first_row + blob.row_count - 1;
-    uint32_t row = span->to > 0 ? tarn_tables_find(tables, &blob, span->from) : limit;
-    for (; row < limit && tarn_tables_address(tables, row) < span->to; row++) {
+    uint32_t row = from < to ? tarn_tables_find(tables, &blob, from) : limit;
+    for (; row < limit && tarn_tables_address(tables, row) < to; row++) {
         const struct tarn_fetch_target target = { image, source->slot->share, index, row, true };
         if (tarn_tables_location(tables, row).kind != TARN_LOCATION_GAP &&
             !tarn_fetch_knows(fetch, image, index, row))
             (void)tarn_fetch_want(fetch, &target, NULL);
     }
+}
+
+void tarn_read_ahead_want(struct tarn_fetch *fetch, const struct tarn_read_source *source,
+                          uint32_t index, const struct tarn_span *span)
+{
+    want_rows(fetch, source, index, span->from, span->to);
+    want_rows(fetch, source, index, tarn_max_u64(span->to, span->high - span->tail), span->high);
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "daemon/fuse_internal.h"
+#include "daemon/library_ahead.h"
 #include "daemon/read_ahead.h"
 
 // WATCH_MS: how often the reads that wait are looked at. While chunks of its image come, a read may wait:
@@ -176,6 +177,9 @@ static void answer(struct tarn_job *job)
         fuse_req_interrupt_func(read->req, NULL, NULL);
         tarn_read_count(connection->server, read->slot, read->size);
         fuse_reply_buf(read->req, (const char *)out, read->size);
+        if (read->offset == 0 && source.inode)
+            tarn_library_ahead(&connection->server->options, read->slot, read->node, out,
+                               read->size);
     }
     if (!read->assembly)
         free(out);

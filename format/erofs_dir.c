@@ -2,10 +2,13 @@
 // Directories. A block begins with its entries; the first one's name offset tells how many there
 // are, and each name ends where the next one begins.
 #include <dirent.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "format/erofs_reader.h"
+
+enum { LINKS_MAX = 40 }; // that a path may lead through, as in the kernel
 
 struct block {
     const uint8_t *bytes;
@@ -166,6 +169,57 @@ int tarn_erofs_walk(const struct tarn_erofs *erofs, const char *path,
         if (ret == 0)
             ret = tarn_erofs_inode(erofs, nid, inode);
         p += length;
+    }
+    return ret;
+}
+
+// Puts the link's target before what is left of the path. *rest points into path.
+static int expand(const struct tarn_erofs *erofs, const struct tarn_erofs_inode *link,
+                  char path[PATH_MAX], const char **rest)
+{
+    const char *target;
+    const int ret = tarn_erofs_symlink(erofs, link, &target);
+    if (ret < 0)
+        return ret;
+    const size_t left = strlen(*rest);
+    if (link->size + left >= PATH_MAX)
+        return -ENAMETOOLONG;
+    memmove(path + link->size, *rest, left + 1);
+    memcpy(path, target, link->size);
+    *rest = path;
+    return 0;
+}
+
+int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path,
+                      struct tarn_erofs_inode *inode)
+{
+    char text[PATH_MAX];
+    const char *rest = text;
+    unsigned links = 0;
+    if (strlen(path) >= sizeof text)
+        return -ENAMETOOLONG;
+    memcpy(text, path, strlen(path) + 1);
+    int ret = tarn_erofs_inode(erofs, erofs->root_nid, inode);
+    while (ret == 0) {
+        rest += strspn(rest, "/");
+        if (*rest == '\0')
+            return 0;
+        const size_t length = strcspn(rest, "/");
+        struct tarn_erofs_inode next;
+        uint64_t nid;
+        ret = tarn_erofs_lookup(erofs, inode, rest, length, &nid);
+        if (ret == 0)
+            ret = tarn_erofs_inode(erofs, nid, &next);
+        if (ret < 0)
+            return ret;
+        rest += length;
+        if (!S_ISLNK(next.mode)) {
+            *inode = next;
+            continue;
+        }
+        ret = ++links > LINKS_MAX ? -ELOOP : expand(erofs, &next, text, &rest);
+        if (ret == 0 && text[0] == '/')
+            ret = tarn_erofs_inode(erofs, erofs->root_nid, inode);
     }
     return ret;
 }

@@ -84,6 +84,10 @@ int tarn_erofs_lookup(const struct tarn_erofs *erofs, const struct tarn_erofs_in
 // Walks a path from the root, not following symbolic links. 0, -ENOENT, -ENOTDIR, -EUCLEAN.
 int tarn_erofs_walk(const struct tarn_erofs *erofs, const char *path,
                     struct tarn_erofs_inode *inode) tarn_must_check;
+// The same, following symbolic links, the last one too, as a process does whose root this is. -ELOOP
+// for more than 40; -ENAMETOOLONG.
+int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path,
+                      struct tarn_erofs_inode *inode) tarn_must_check;
 
 // --- contents --------------------------------------------------------------------------------
 // The target, in the image, not terminated; inode->size bytes. -EINVAL for another type.

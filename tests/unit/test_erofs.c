@@ -356,6 +356,51 @@ static void test_cookies(void **state)
     assert_int_equal(tarn_erofs_walk(&erofs, "././/../!x", &inode), 0);
 }
 
+static void add_link(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
+                     const char *target)
+{
+    struct tarn_inode *inode = tarn_sample_add(sample, parent, name, S_IFLNK | 0777)->inode;
+    inode->target.bytes = target;
+    inode->target.length = (uint32_t)strlen(target);
+}
+
+static void test_follow(void **state)
+{
+    (void)state;
+    tarn_cleanup(tarn_sample_free_p) struct tarn_sample *sample = tarn_sample_new(0);
+    struct tarn_node *root = tarn_tree_root(sample->tree);
+    struct tarn_node *usr = tarn_sample_add(sample, root, "usr", S_IFDIR | 0755);
+    struct tarn_node *lib = tarn_sample_add(sample, usr, "lib", S_IFDIR | 0755);
+    tarn_sample_add(sample, lib, "a.1", S_IFIFO | 0600);
+    add_link(sample, lib, "a", "a.1");
+    add_link(sample, root, "lib", "usr/lib");
+    add_link(sample, lib, "up", "../../lib/./a");
+    add_link(sample, lib, "top", "/usr//lib/up");
+    add_link(sample, usr, "out", "/../../lib");
+    add_link(sample, usr, "loop", "loop");
+    add_link(sample, usr, "gone", "nothing/a");
+    tarn_autobuf struct tarn_buf image = { 0 };
+    tarn_sample_image(sample, &image);
+    struct tarn_erofs erofs;
+    struct tarn_erofs_inode inode;
+    open_image(&image, &erofs);
+    static const char *const to_fifo[] = { "usr/lib/a.1", "/lib/a",       "lib/a.1",       "lib/up",
+                                           "/lib/top",    "usr/out/a.1/", "lib/../lib/top" };
+    for (size_t i = 0; i < sizeof to_fifo / sizeof to_fifo[0]; i++) {
+        if (tarn_erofs_follow(&erofs, to_fifo[i], &inode) != 0 || !S_ISFIFO(inode.mode))
+            fail_msg("%s does not lead there", to_fifo[i]);
+    }
+    assert_int_equal(tarn_erofs_follow(&erofs, "/", &inode), 0);
+    assert_int_equal(inode.nid, erofs.root_nid);
+    assert_int_equal(tarn_erofs_follow(&erofs, "usr/loop", &inode), -ELOOP);
+    assert_int_equal(tarn_erofs_follow(&erofs, "usr/gone", &inode), -ENOENT);
+    assert_int_equal(tarn_erofs_follow(&erofs, "lib/a/x", &inode), -ENOTDIR);
+    char path[5000];
+    memset(path, '/', sizeof path);
+    path[4096] = '\0';
+    assert_int_equal(tarn_erofs_follow(&erofs, path, &inode), -ENAMETOOLONG);
+}
+
 static void test_deep(void **state)
 {
     (void)state;
@@ -497,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_map),         cmocka_unit_test(test_cookies),
         cmocka_unit_test(test_deep),        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_root_number), cmocka_unit_test(test_xattr_limit),
+        cmocka_unit_test(test_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,8 @@ struct fake {
     struct tarn_repository repository;
     const struct blob *blobs;
     size_t piece;        // bytes handed over at a time
+    size_t max_ranges;   // of one read
+    size_t last_ranges;  // of the last read
     uint64_t bad_offset; // a byte that is wrong, in blob 0, in the next bad_times reads of it
     unsigned bad_times;
     unsigned short_times; // reads that end early without an error
@@ -87,7 +89,10 @@ struct fake_transfer {
     struct tarn_transfer transfer;
     uv_timer_t timer;
     struct tarn_read read;
-    uint64_t position;
+    struct tarn_read_range parts[8];
+    size_t part;
+    uint64_t position; // in it
+    uint64_t left;     // of all
     bool bad;
     bool fails;
 };
@@ -107,15 +112,21 @@ static void step(uv_timer_t *timer)
         return;
     while (!tarn_digest_equal(&blob->digest, &read->digest))
         blob++;
-    uint64_t left = read->length - transfer->position;
-    if (left > 0 && !transfer->fails) {
-        const size_t n = left < fake->piece ? (size_t)left : fake->piece;
-        const uint64_t at = read->offset + transfer->position;
+    if (transfer->left > 0 && !transfer->fails) {
+        const struct tarn_read_range *part = &transfer->parts[transfer->part];
+        const size_t n = (size_t)tarn_min_u64(
+            tarn_min_u64(transfer->left, part->length - transfer->position), fake->piece);
+        const uint64_t at = part->offset + transfer->position;
         uint8_t *copy = malloc(n);
         memcpy(copy, blob->stored + at, n);
         if (transfer->bad && blob == fake->blobs && fake->bad_offset - at < n)
             copy[fake->bad_offset - at] ^= 1;
         transfer->position += n;
+        transfer->left -= n;
+        if (transfer->position == part->length) {
+            transfer->part++;
+            transfer->position = 0;
+        }
         fake->bytes += n;
         assert_int_equal(read->data(read->context, copy, n), 0);
         free(copy);
@@ -135,15 +146,25 @@ static int fake_read(struct tarn_repository *repository, const struct tarn_read 
     struct fake_transfer *made = calloc(1, sizeof *made);
     made->transfer.repository = repository;
     made->read = *read;
-    const bool covers = tarn_digest_equal(&read->digest, &fake->blobs[0].digest) &&
-                        fake->bad_offset - read->offset < read->length;
+    bool covers = false;
+    assert_in_range(read->range_count, 1, fake->max_ranges);
+    for (size_t i = 0; i < read->range_count; i++) {
+        const struct tarn_read_range part = read->ranges[i];
+        assert_true(part.length > 0 && (i == 0 || part.offset > read->ranges[i - 1].offset +
+                                                                    read->ranges[i - 1].length));
+        made->parts[i] = part;
+        made->left += part.length;
+        covers |= tarn_digest_equal(&read->digest, &fake->blobs[0].digest) &&
+                  fake->bad_offset - part.offset < part.length;
+    }
+    fake->last_ranges = read->range_count;
     made->bad = covers && fake->bad_times > 0;
     fake->bad_times -= made->bad;
     made->fails = fake->fail_times > 0;
     fake->fail_times -= made->fails;
     if (fake->short_times > 0) {
         fake->short_times--;
-        made->read.length /= 2;
+        made->left /= 2;
     }
     fake->reads++;
     fake->last = read->digest;
@@ -160,7 +181,13 @@ static void fake_close(struct tarn_repository *repository)
     (void)repository;
 }
 
+static size_t fake_max_ranges(const struct tarn_repository *repository)
+{
+    return ((const struct fake *)repository)->max_ranges;
+}
+
 static const struct tarn_repository_operations operations = { .read = fake_read,
+                                                              .max_ranges = fake_max_ranges,
                                                               .close = fake_close };
 
 // --- all together ------------------------------------------------------------------------------------------
@@ -249,7 +276,8 @@ static int make_world(void **state)
     for (size_t i = 0; i < 2; i++)
         world->fakes[i] = (struct fake){ .repository = { &operations, &world->loop, place },
                                          .blobs = world->blobs,
-                                         .piece = 1000 };
+                                         .piece = 1000,
+                                         .max_ranges = 1 };
     assert_int_equal(tarn_store_open(world->root, &world->store, NULL), 0);
     world->pool = tarn_pool_new(3, NULL);
     world->queue = tarn_loop_queue_new(&world->loop, batch, world, NULL);
@@ -333,6 +361,15 @@ static unsigned check_space(struct world *world, uint32_t blob)
     return count;
 }
 
+static uint64_t stored_bytes(const struct world *world, uint32_t blob, uint32_t from, uint32_t to)
+{
+    uint64_t bytes = 0;
+    for (; from < to; from++)
+        bytes += tarn_tables_location(&world->images[0].bootstrap.tables, row_of(blob, from))
+                     .stored_length;
+    return bytes;
+}
+
 static void test_cold_in_the_middle(void **state)
 {
     struct world *world = *state;
@@ -386,6 +423,47 @@ static void test_ahead(void **state)
         uv_run(&world->loop, UV_RUN_ONCE);
     assert_int_equal(check_space(world, 0), RUN);
     assert_int_equal(world->fakes[0].reads, 1);
+}
+
+// Chunks of two runs with others between them: one read where the repository takes several ranges.
+static void test_several_ranges(void **state)
+{
+    struct world *world = *state;
+    for (size_t most = 1; most <= 2; most++) {
+        world->fakes[0].max_ranges = most;
+        const uint32_t blob = (uint32_t)most - 1;
+        const unsigned before = world->fakes[0].reads;
+        struct waiter waiters[2];
+        assert_false(want(world, &waiters[0], 0, blob, 1));
+        assert_false(want(world, &waiters[1], 0, blob, RUN));
+        wait(world);
+        assert_int_equal(waiters[0].status | waiters[1].status, 0);
+        assert_int_equal(world->fakes[0].last_ranges, most);
+        assert_int_equal(world->fakes[0].reads - before, 3 - most);
+        assert_int_equal(check_space(world, blob), 3);
+    }
+    assert_int_equal(world->fakes[0].bytes,
+                     stored_bytes(world, 0, 0, 2) + stored_bytes(world, 0, RUN, RUN + 1) +
+                         stored_bytes(world, 1, 0, 2) + stored_bytes(world, 1, RUN, RUN + 1));
+}
+
+// What a reader waits for does not come behind much that nobody waits for.
+static void test_readers_first_in_a_read(void **state)
+{
+    struct world *world = *state;
+    struct waiter waiter;
+    world->fakes[0].max_ranges = 8;
+    assert_true(stored_bytes(world, 0, 0, RUN - 1) > 64 << 10);
+    for (uint32_t i = 0; i < RUN - 1; i++)
+        want_ahead(world, 0, 0, i);
+    assert_false(want(world, &waiter, 0, 0, RUN));
+    wait(world);
+    while (tarn_fetch_busy(world->fetch))
+        uv_run(&world->loop, UV_RUN_ONCE);
+    assert_int_equal(waiter.status, 0);
+    assert_int_equal(world->fakes[0].reads, 2);
+    assert_true(world->fakes[0].last_background);
+    assert_int_equal(check_space(world, 0), RUN);
 }
 
 // Two runs of blob 0 and one of blob 1 run ahead while the place has no room; then a reader comes.
@@ -564,6 +642,7 @@ static void test_random(void **state)
     struct waiter waiters[40];
     for (unsigned round = 0; round < 60; round++) {
         for (size_t f = 0; f < 2; f++) {
+            world->fakes[f].max_ranges = 1 + tarn_test_random_below(&seed, 8);
             world->fakes[f].piece = 1 + tarn_test_random_below(&seed, 30000);
             world->fakes[f].bad_offset = tarn_test_random_below(&seed, world->blobs[0].size);
             world->fakes[f].bad_times = (unsigned)tarn_test_random_below(&seed, 4);
@@ -607,11 +686,21 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_cold_in_the_middle), CASE(test_one_fetch_for_all), CASE(test_ahead),
-        CASE(test_references),         CASE(test_readers_first),     CASE(test_fair_share),
-        CASE(test_wrong_once),         CASE(test_wrong_for_long),    CASE(test_wrong_in_the_middle),
-        CASE(test_transport_faults),   CASE(test_another_source),    CASE(test_random),
+        CASE(test_cold_in_the_middle),
+        CASE(test_one_fetch_for_all),
+        CASE(test_ahead),
+        CASE(test_references),
+        CASE(test_readers_first),
+        CASE(test_fair_share),
+        CASE(test_wrong_once),
+        CASE(test_wrong_for_long),
+        CASE(test_wrong_in_the_middle),
+        CASE(test_transport_faults),
+        CASE(test_another_source),
+        CASE(test_random),
         CASE(test_prefix_gone_bad),
+        CASE(test_several_ranges),
+        CASE(test_readers_first_in_a_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,23 +109,51 @@ static void test_whole_file(void **state)
         check_span("all of it", tarn_ahead_note(&ahead, &miss), 8 << 20, 10 << 20);
 }
 
-// Each miss of a region doubles what is brought behind the file, up to 1 MiB.
+// Each miss of a region doubles what is brought behind the file, up to 4 MiB.
 static void test_small_files(void **state)
 {
     (void)state;
     struct tarn_ahead ahead = { 0 };
-    const uint64_t want[] = { 128 * K, 256 * K, 512 * K, 1024 * K, 1024 * K };
-    for (uint64_t i = 0; i < 5; i++) {
+    const uint64_t want[] = { 64 * K, 320 * K, 640 * K, 1280 * K, 2560 * K, 4096 * K, 4096 * K };
+    for (uint64_t i = 0; i < 7; i++) {
         const uint64_t at = (16 << 20) + i * 16 * K;
         const struct tarn_miss miss = { 0, at, 100, at, 5000, true };
         check_span("more each time", tarn_ahead_note(&ahead, &miss), at, at + 5000 + want[i]);
     }
     const struct tarn_miss elsewhere = { 0, 24 << 20, 100, 24 << 20, 5000, true };
     check_span("another region", tarn_ahead_note(&ahead, &elsewhere), 24 << 20,
-               (24 << 20) + 5000 + 128 * K);
+               (24 << 20) + 5000 + 64 * K);
     const struct tarn_miss other = { 1, 16 << 20, 100, 16 << 20, 5000, true };
     check_span("another blob", tarn_ahead_note(&ahead, &other), 16 << 20,
-               (16 << 20) + 5000 + 128 * K);
+               (16 << 20) + 5000 + 64 * K);
+}
+
+// Blobs and regions that are missed in turn do not forget each other.
+static void test_regions_in_turn(void **state)
+{
+    (void)state;
+    struct tarn_ahead ahead = { 0 };
+    for (uint64_t round = 0; round < 3; round++)
+        for (uint32_t blob = 0; blob < 4; blob++)
+            for (uint64_t region = 0; region < 4; region++) {
+                const uint64_t at = (region * 8 << 20) + round * 16 * K;
+                const struct tarn_miss miss = { blob, at, 100, at, 5000, true };
+                check_span("in turn", tarn_ahead_note(&ahead, &miss), at,
+                           at + 5000 + (uint64_t[]){ 64, 320, 640 }[round] * K);
+            }
+}
+
+// A middling file comes alone, until many of its region were missed.
+static void test_middle_files(void **state)
+{
+    (void)state;
+    struct tarn_ahead ahead = { 0 };
+    const uint64_t want[] = { 0, 0, 0, 160 * K, 320 * K };
+    for (uint64_t i = 0; i < 5; i++) {
+        const uint64_t at = (16 << 20) + i * 200 * K;
+        const struct tarn_miss miss = { 0, at + 8192, 100, at, 100 * K, true };
+        check_span("a middling file", tarn_ahead_note(&ahead, &miss), at, at + 100 * K + want[i]);
+    }
 }
 
 static void test_large_file(void **state)
@@ -147,7 +175,7 @@ static void test_large_file(void **state)
         { "far away: less", 20 << 20, true, 384 * K },
         { "near", 21 << 20, false, 768 * K },
         { "and again", 22 << 20, false, 1536 * K },
-        { "the most", 23 << 20, false, 2048 * K },
+        { "the most", 23 << 20, false, 3072 * K },
         { "the end", size - 8192, false, 8192 },
         { "the start", 0, false, 512 * K },
     };
@@ -156,6 +184,8 @@ static void test_large_file(void **state)
         check_span(cases[i].what, tarn_ahead_note(&ahead, &miss), file + cases[i].at,
                    file + cases[i].at + cases[i].bytes);
     }
+    const struct tarn_miss opened = { 0, file, 4096, file, size, false };
+    assert_int_equal(tarn_ahead_note(&ahead, &opened).tail, 32 * K);
     // What is read now comes in any case.
     const struct tarn_miss wide = { 0, file + 4096, 4 << 20, file, size, false };
     ahead = (struct tarn_ahead){ 0 };
@@ -180,10 +210,11 @@ static void test_sequence(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_needed),      cmocka_unit_test(test_long_run),
-        cmocka_unit_test(test_ranges),      cmocka_unit_test(test_whole_file),
-        cmocka_unit_test(test_small_files), cmocka_unit_test(test_large_file),
-        cmocka_unit_test(test_sequence),
+        cmocka_unit_test(test_needed),       cmocka_unit_test(test_long_run),
+        cmocka_unit_test(test_ranges),       cmocka_unit_test(test_whole_file),
+        cmocka_unit_test(test_small_files),  cmocka_unit_test(test_large_file),
+        cmocka_unit_test(test_sequence),     cmocka_unit_test(test_regions_in_turn),
+        cmocka_unit_test(test_middle_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
