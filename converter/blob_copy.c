@@ -9,13 +9,17 @@ enum { INDEX_DEPTH = 4 };
 struct piping {
     const struct tarn_copy *copy;
     struct tarn_upload *upload;
+    uint64_t left; // bytes that may still come
     struct tarn_err *err;
 };
 
 static int on_data(void *context, const void *bytes, size_t length)
 {
-    const struct piping *piping = context;
+    struct piping *piping = context;
     const struct tarn_copy *copy = piping->copy;
+    if (length > piping->left) // to a repository 0 is a size that is not known
+        return tarn_fail(piping->err, -EIO, "a blob is larger than its descriptor says");
+    piping->left -= length;
     if (copy->cancel && *copy->cancel)
         return tarn_fail(piping->err, -EINTR, "interrupted");
     const int ret = copy->pace ? copy->pace(copy->pace_context, length) : 0;
@@ -52,7 +56,7 @@ int tarn_copy_blob(const struct tarn_copy *copy, const struct tarn_blob_id *blob
     if (ret != -ENOENT)
         return ret;
     struct tarn_err write_err = { 0 };
-    struct piping piping = { .copy = copy, .err = &write_err };
+    struct piping piping = { .copy = copy, .left = blob->size, .err = &write_err };
     ret = tarn_repository_upload(copy->to, &piping.upload, err);
     if (ret < 0)
         return ret;

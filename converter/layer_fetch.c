@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/layer_fetch.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -94,6 +95,9 @@ static int received(void *context, const void *bytes, size_t length)
 {
     struct download *download = context;
     struct tarn_layer_fetch *fetch = download->fetch;
+    const uint64_t size = download->layer->blob.size;
+    if (length > size - download->written) // to a repository 0 is a size that is not known
+        return tarn_fail(&download->err, -EIO, "the layer has more than %" PRIu64 " bytes", size);
     const int ret = tarn_pwrite_full(download->layer->fd, bytes, length, download->written);
     if (ret < 0)
         return tarn_fail_errno(&download->err, ret, "spool directory %s",

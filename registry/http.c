@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/file.h"
+
 enum {
     CONNECTIONS_PER_HOST = 16,
     CONNECTIONS_KEPT = 64,
@@ -86,10 +88,16 @@ static void on_ready(uv_poll_t *handle, int status, int events)
     act(poll->http, poll->socket, flags);
 }
 
+static void free_client(struct tarn_http *http)
+{
+    free(http->no_proxy);
+    free(http);
+}
+
 static void unref(struct tarn_http *http)
 {
     if (--http->handles == 0 && http->freed)
-        free(http);
+        free_client(http);
 }
 
 static void poll_closed(uv_handle_t *handle)
@@ -142,14 +150,29 @@ static int watch_socket(CURL *easy, curl_socket_t socket, int what, void *contex
 
 // --- the client --------------------------------------------------------------------------------------
 
+// This machine needs no proxy, whatever the environment says: other clients of registries take it so too.
+static char *list_no_proxy(void)
+{
+    const char *list = getenv("no_proxy");
+    if (!list)
+        list = getenv("NO_PROXY");
+    // "*" counts only where it stands alone.
+    if (list && strcmp(list, "*") == 0)
+        return strdup(list);
+    return tarn_asprintf("%s%slocalhost,127.0.0.0/8,::1", list ? list : "", list ? "," : "");
+}
+
 struct tarn_http *tarn_http_new(uv_loop_t *loop, struct tarn_err *err)
 {
     if (tarn_libcurl_load(err) < 0)
         return NULL;
     struct tarn_http *http = calloc(1, sizeof *http);
     CURLM *multi = tarn_libcurl()->multi_init();
-    if (!http || !multi) {
-        free(http);
+    if (http)
+        http->no_proxy = list_no_proxy();
+    if (!http || !multi || !http->no_proxy) {
+        if (http)
+            free_client(http);
         tarn_libcurl()->multi_cleanup(multi);
         tarn_fail(err, -ENOMEM, "out of memory starting libcurl");
         return NULL;

@@ -248,6 +248,7 @@ static void set_options(struct tarn_exchange *exchange)
     tarn_libcurl()->easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     // Ending a request does not wait for a name server that does not answer.
     tarn_libcurl()->easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    tarn_libcurl()->easy_setopt(easy, CURLOPT_NOPROXY, exchange->http->no_proxy);
     tarn_libcurl()->easy_setopt(easy, CURLOPT_USERAGENT, USER_AGENT);
     tarn_libcurl()->easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->text);
     tarn_libcurl()->easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);

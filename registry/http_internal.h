@@ -31,6 +31,7 @@ struct tarn_http {
     bool inside;
     struct tarn_exchange *later; // to be added or freed then
     unsigned handles;            // of libuv, still open
+    char *no_proxy;              // for libcurl
     bool freed;
 };
 

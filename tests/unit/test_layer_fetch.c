@@ -111,6 +111,18 @@ static void test_all(void **state)
         assert_int_equal(tarn_layer_fetch_file(fetch, &fixture->blobs[i].digest) >= 0, i != 1);
 }
 
+// A size of 0 is a size, too.
+static void test_larger_than_stated(void **state)
+{
+    struct fixture lying = *(const struct fixture *)*state;
+    for (unsigned i = 0; i < LAYERS; i++)
+        lying.blobs[i].size = 0;
+    tarn_cleanup(tarn_layer_fetch_free_p) struct tarn_layer_fetch *fetch = new_fetch(&lying, false);
+    struct tarn_err err = { 0 };
+    assert_int_equal(read_layer(fetch, 0, &err), -EIO);
+    assert_non_null(strstr(err.text, "more than 0 bytes"));
+}
+
 // The lower layers are not read: they were found converted.
 static void test_upper(void **state)
 {
@@ -206,6 +218,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_source, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_larger_than_stated, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

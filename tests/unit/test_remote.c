@@ -438,6 +438,25 @@ static void test_pages_of_referrers(void **state)
     expect_count(&world->server, 0, "GET /v2/r/manifests");
 }
 
+// A proxy for the world is none for this machine.
+static void test_no_proxy(void **state)
+{
+    struct world *world = *state;
+    struct tarn_err err = { 0 };
+    static const struct tarn_http_rule rules[] = { { "HEAD ", "HTTP/1.1 200 OK\r\n" EMPTY, 0 } };
+    tarn_autofree char *proxy = tarn_asprintf("http://%s/", world->other.host);
+    setenv("http_proxy", proxy, 1);
+    setenv("no_proxy", "example.org", 1);
+    open_repository(world, rules, 1);
+    const struct tarn_blob_id blob = { .size = 0 };
+    if (tarn_blocking_has_blob(world->blocking, world->repository, &blob, &err) < 0)
+        fail_msg("%s", err.text);
+    unsetenv("http_proxy");
+    unsetenv("no_proxy");
+    stop_servers(world);
+    expect_count(&world->other, 0, "HEAD");
+}
+
 // What a registry says behind "201 Created" does not matter, however much it is.
 static void test_long_answer_to_a_manifest(void **state)
 {
@@ -471,6 +490,7 @@ int main(void)
         TEST(test_no_referrers),
         TEST(test_long_answer_to_a_manifest),
         TEST(test_pages_of_referrers),
+        TEST(test_no_proxy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
