@@ -2,12 +2,29 @@
 #include "cli/usage.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
+
+// Control characters, those of two bytes in UTF-8 too: the words may come from an image or a registry, and
+// are not to reach the terminal as commands.
+static void print_safely(FILE *file, const char *text)
+{
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)text[0];
+        const unsigned char next = (unsigned char)text[1];
+        const bool control = c < ' ' || c == 0x7f;
+        const bool control_in_utf8 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        fputc(control || control_in_utf8 ? '?' : c, file);
+        text += control_in_utf8;
+    }
+}
 
 int tarn_cli_fail(const struct tarn_err *err)
 {
     fflush(stdout);
-    fprintf(stderr, "tarn: %s\n", err->text[0] ? err->text : "failed without a reason");
+    fputs("tarn: ", stderr);
+    print_safely(stderr, err->text[0] ? err->text : "failed without a reason");
+    fputc('\n', stderr);
     return TARN_EXIT_FAILED;
 }
 

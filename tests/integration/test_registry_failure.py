@@ -279,6 +279,8 @@ DOCUMENTS = {
                    "/manifests/", "html|JSON|type"),
     "wrong type": (bad_server.header("Content-Type", "application/vnd.oci.image.index.v1+json"),
                    "/manifests/sha256", "type|mediaType|index"),
+    "colours": (bad_server.header("Content-Encoding", "\x1b[31m\xc2\x9b31m"), "/manifests/",
+                r"Content-Encoding \?\[31m\?31m,"),
     "gone": (bad_server.status(404), "/manifests/", "404|no such|not found|not there"),
     "broken": (bad_server.status(500), "/manifests/", "500"),
     "no answer": (bad_server.mute(), "/manifests/", "seconds|timeout|deadline|answer"),
