@@ -11,7 +11,7 @@
 #include "daemon/linger.h"
 #include "daemon/mountinfo.h"
 
-enum { TICK_MS = 1000, PAUSE_MS = 20, SOON_MS = 50, SOON_TICKS = 20 };
+enum { TICK_MS = 1000, PAUSE_MS = 20, SOON_MS = 50, SOON_TICKS = 20, LOOKS = 2 };
 
 struct tarn_watch {
     struct tarn_watch_options options;
@@ -130,9 +130,13 @@ static void tick(struct tarn_watch *watch)
         watch->soon = SOON_TICKS;
     else if (watch->soon > 0)
         watch->soon--;
-    bool known = missing.count > 0 && look(watch, 0, &missing);
-    if (known && missing.count > 0)
-        known = look_everywhere(watch, &missing);
+    // A namespace may escape one look: its only process forks, with numbers having started anew, and ends.
+    bool known = true;
+    for (int i = 0; i < LOOKS && known && missing.count > 0; i++) {
+        known = look(watch, 0, &missing);
+        if (known && missing.count > 0)
+            known = look_everywhere(watch, &missing);
+    }
     for (size_t i = 0; known && i < missing.count; i++)
         if (tarn_slots_set_gone(watch->options.slots, missing.numbers[i])) {
             tarn_connection_forget_slot(watch->options.connection, missing.numbers[i]);
