@@ -136,6 +136,15 @@ static bool listed(const struct tarn_resolve *resolve, const json_t *entry)
     return false;
 }
 
+static int add_tarn(struct tarn_resolve *resolve, json_t *entry, struct tarn_err *err)
+{
+    if (json_array_size(resolve->tarn) >= ENTRY_COUNT)
+        return tarn_fail(err, -EUCLEAN, "%s: the index has more than %d entries of Tarn's",
+                         name_of(resolve), ENTRY_COUNT);
+    return json_array_append(resolve->tarn, entry) < 0 ? tarn_fail(err, -ENOMEM, "out of memory")
+                                                       : 0;
+}
+
 // Puts the entries of an index into the list, from place at on.
 static int add_index(struct tarn_resolve *resolve, const json_t *index, size_t at, unsigned depth,
                      struct tarn_err *err)
@@ -148,8 +157,7 @@ static int add_index(struct tarn_resolve *resolve, const json_t *index, size_t a
         json_t *entry = json_array_get(manifests, i);
         switch (tarn_entry_kind(entry)) {
         case TARN_ENTRY_TARN:
-            if (json_array_append(resolve->tarn, entry) < 0)
-                ret = tarn_fail(err, -ENOMEM, "out of memory");
+            ret = add_tarn(resolve, entry, err);
             break;
         case TARN_ENTRY_INDEX:
         case TARN_ENTRY_IMAGE:

@@ -457,6 +457,32 @@ static void test_no_proxy(void **state)
     expect_count(&world->other, 0, "HEAD");
 }
 
+// Entries of Tarn's are kept until all indexes are read: not without end.
+static void test_many_entries_of_tarn(void **state)
+{
+    struct world *world = *state;
+    enum { ENTRIES = 8193 };
+    tarn_autobuf struct tarn_buf text = { 0 };
+    for (unsigned i = 0; i < ENTRIES; i++)
+        assert_int_equal(
+            0, tarn_buf_printf(
+                   &text,
+                   "%s{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":"
+                   "\"sha256:%064u\",\"size\":7,\"annotations\":{\"dev.tarn.subject\":\"x\"}}",
+                   i ? "," : "{\"manifests\":[", i));
+    assert_int_equal(0, tarn_buf_append(&text, "]}", 3));
+    world->texts[0] = tarn_asprintf(PAGE_HEAD "Content-Length: %zu\r\n" END "%s", text.length - 1,
+                                    (char *)text.data);
+    const struct tarn_http_rule rules[] = { { "GET /v2/r/manifests/t", world->texts[0], 0 } };
+    open_repository(world, rules, 1);
+    struct tarn_err err = { 0 };
+    struct tarn_image_list list;
+    const struct tarn_image_query query = { .tag = "t" };
+    assert_int_equal(
+        -EUCLEAN, tarn_blocking_resolve(world->blocking, world->repository, &query, &list, &err));
+    assert_non_null(strstr(err.text, "more than 8192 entries of Tarn's"));
+}
+
 // What a registry says behind "201 Created" does not matter, however much it is.
 static void test_long_answer_to_a_manifest(void **state)
 {
@@ -491,6 +517,7 @@ int main(void)
         TEST(test_long_answer_to_a_manifest),
         TEST(test_pages_of_referrers),
         TEST(test_no_proxy),
+        TEST(test_many_entries_of_tarn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
