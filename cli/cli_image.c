@@ -30,7 +30,7 @@ int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
         return ret;
     const struct tarn_image_query query = tarn_image_query_of(&image->reference, &wanted);
     ret = tarn_blocking_resolve(image->blocking, image->repository, &query, &image->list, err);
-    return ret < 0 ? tarn_wrap(err, ret, "%s", name) : 0;
+    return ret < 0 ? tarn_repository_wrap(image->repository, ret, name, err) : 0;
 }
 
 int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err)
@@ -39,7 +39,7 @@ int tarn_cli_image_load(struct tarn_cli_image *image, struct tarn_err *err)
                               &image->converted, err);
     if (ret == 0)
         ret = tarn_verify_tree(&image->converted.bootstrap, err);
-    return ret < 0 ? tarn_wrap(err, ret, "%s", image->reference.text) : 0;
+    return ret < 0 ? tarn_repository_wrap(image->repository, ret, image->reference.text, err) : 0;
 }
 
 void tarn_cli_image_release(struct tarn_cli_image *image)

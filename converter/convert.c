@@ -110,7 +110,7 @@ static int convert_repository(struct tarn_conversion *conversion, struct tarn_er
         ret = convert_list(conversion, &list, err);
         tarn_image_list_release(&list);
     }
-    return ret < 0 ? tarn_wrap(err, ret, "%s", conversion->source.text) : 0;
+    return ret < 0 ? tarn_repository_wrap(conversion->from, ret, conversion->source.text, err) : 0;
 }
 
 static int convert_layers(struct tarn_conversion *conversion,

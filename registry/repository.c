@@ -45,6 +45,20 @@ const char *tarn_repository_name(const struct tarn_repository *repository)
     return repository->name;
 }
 
+static bool begins_with(const struct tarn_err *err, const char *name)
+{
+    return strncmp(err->text, name, strlen(name)) == 0;
+}
+
+int tarn_repository_wrap(const struct tarn_repository *repository, int code, const char *name,
+                         struct tarn_err *err)
+{
+    if (!err || begins_with(err, name) ||
+        (repository && begins_with(err, tarn_repository_name(repository))))
+        return code;
+    return tarn_wrap(err, code, "%s", name);
+}
+
 size_t tarn_repository_max_ranges(const struct tarn_repository *repository)
 {
     const struct tarn_repository_operations *operations = repository->operations;

@@ -87,14 +87,18 @@ struct tarn_repository_options {
 int tarn_repository_open(const struct tarn_reference *reference, uv_loop_t *loop,
                          const struct tarn_repository_options *options,
                          struct tarn_repository **repository, struct tarn_err *err) tarn_must_check;
-// All transfers and uploads must have ended (or been cancelled). What this object put into a layout
-// since the last publication under a tag, and nothing refers to, goes away again, and a new layout
-// without anything in it; not so while another one writes there.
+// All transfers and uploads must have ended (or been cancelled). What this object put into a layout and
+// nothing refers to goes away again, and a new layout without anything in it; not so while another one
+// writes there.
 void tarn_repository_close(struct tarn_repository *repository);
 TARN_DEFINE_CLEANUP(struct tarn_repository, tarn_repository_close)
 
 // Its name for messages, for example "oci:/tmp/images". Borrowed.
 const char *tarn_repository_name(const struct tarn_repository *repository);
+// As tarn_wrap() with an image's name, unless err names it or its repository already. repository: NULL, or
+// where the image is.
+int tarn_repository_wrap(const struct tarn_repository *repository, int code, const char *name,
+                         struct tarn_err *err) tarn_must_check;
 
 // --- reading --------------------------------------------------------------------------------
 int tarn_repository_read(struct tarn_repository *repository, const struct tarn_read *read,

@@ -92,6 +92,15 @@ def test_cat_of_what_is_no_file(odd, tarn):
     tarn.fails("'plain/x': Not a directory", "cat", odd, "plain/x")
 
 
+def test_an_image_is_named_once(odd, tarn, tmp_path):
+    """Whoever detects a fault names the image or not; the message does once."""
+    layout = odd.removesuffix(":t")
+    for words in (["ls", f"{layout}:none"], ["inspect", f"{layout}:none"],
+                  ["convert", f"{layout}:none", f"oci:{tmp_path}/out:t"]):
+        done = tarn.fails(f"^tarn: {layout}: no tag 'none'; its tags are t$", *words)
+        assert done.stderr.count(layout) == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrong_use(command, tarn):
     done = tarn.run(command, "--no-such-option")

@@ -117,7 +117,7 @@ REFUSED = {
 def test_refused(tarn, tmp_path, title):
     make, message = REFUSED[title]
     make(LayoutBuilder(tmp_path / "source"))
-    tarn.fails(message, "convert", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
+    tarn.fails(f"^tarn: oci:[^ ]+: (?!oci:).*{message}", "convert", f"oci:{tmp_path}/source:latest", f"oci:{tmp_path}/out:t")
     assert not (tmp_path / "out").exists()
 
 

@@ -367,7 +367,7 @@ def manifest_no_object(layout, _):
 
 def manifest_deep_json(layout, _):
     layout.tag(layout.blob(b'{"a":' * 100000, oci_layout.MANIFEST))
-    return "not JSON: "
+    return "more than 65536 values"
 
 
 def manifest_flipped(layout, layers):
