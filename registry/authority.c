@@ -398,11 +398,12 @@ int tarn_authority_refused(struct tarn_authority *authority, const struct tarn_s
     else if (parsed.kind == TARN_CHALLENGE_BASIC)
         ret = refused_basic(authority, header, err);
     else
-        ret = tarn_fail(err, -ENOTSUP,
-                        "HTTP status 401 asks for \"%.*s\"; Tarn knows Basic and Bearer",
-                        (int)strspn(challenge, "abcdefghijklmnopqrstuvwxyz"
-                                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."),
-                        challenge);
+        ret = tarn_fail(
+            err, -ENOTSUP,
+            "HTTP status 401 asks for \"%.*s\"; Tarn knows Basic, and Bearer with a realm",
+            (int)strspn(challenge, "abcdefghijklmnopqrstuvwxyz"
+                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."),
+            challenge);
     tarn_challenge_release(&parsed);
     return ret;
 }

@@ -54,8 +54,8 @@ struct tarn_http_request {
     void (*sent)(void *context, size_t length);
     // Exactly once, last. 0: the answer came whole, whatever its status. -errno: what head() or data()
     // returned; -EHOSTUNREACH, -ECONNREFUSED, -ECONNRESET (also: it ends early), -EPROTO (not HTTP),
-    // -EKEYREJECTED (the certificate is not trusted), -ELOOP (redirects without end), -EIO. err says it
-    // without the URL.
+    // -EKEYREJECTED (the certificate is not trusted), -ELOOP (redirects without end, or to another protocol),
+    // -EIO. err says it without the URL.
     void (*done)(void *context, int status, const struct tarn_err *err);
 };
 

@@ -136,10 +136,21 @@ void tarn_exchange_free(struct tarn_exchange *exchange)
 }
 TARN_DEFINE_CLEANUP(struct tarn_exchange, tarn_exchange_free)
 
+// What a redirect led to says nothing of the protocol that the registry itself speaks.
+static int errno_behind_redirect(CURLcode code)
+{
+    const int status = errno_of(code);
+    if (status != -EPROTO)
+        return status;
+    return code == CURLE_UNSUPPORTED_PROTOCOL ? -ELOOP : -ECONNRESET;
+}
+
 void tarn_exchange_finish(struct tarn_exchange *exchange, CURLcode code)
 {
     struct tarn_err err = { 0 };
-    int status = errno_of(code);
+    long redirects = 0;
+    tarn_libcurl()->easy_getinfo(exchange->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    int status = redirects > 0 ? errno_behind_redirect(code) : errno_of(code);
     if (code == CURLE_OK && !exchange->cancelled)
         tell_head(exchange); // an answer without a body
     if (exchange->failed)

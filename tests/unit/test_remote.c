@@ -483,6 +483,25 @@ static void test_many_entries_of_tarn(void **state)
     assert_non_null(strstr(err.text, "more than 8192 entries of Tarn's"));
 }
 
+// A redirect to what is not HTTP ends it at once, with a word on what was wrong.
+static void test_redirect_to_another_protocol(void **state)
+{
+    struct world *world = *state;
+    static const struct tarn_http_rule rules[] = {
+        { "HEAD ", "HTTP/1.1 307 x\r\nLocation: file:///etc/passwd\r\n" EMPTY, 0 },
+    };
+    world->access.plain_http = false; // so that TLS would be tried next
+    open_repository(world, rules, 1);
+    struct tarn_err err = { 0 };
+    const struct tarn_blob_id blob = { .size = 0 };
+    assert_int_equal(-ELOOP,
+                     tarn_blocking_has_blob(world->blocking, world->repository, &blob, &err));
+    if (!strstr(err.text, "file") || strstr(err.text, "passwd"))
+        fail_msg("%s", err.text);
+    stop_servers(world);
+    expect_count(&world->server, 1, "HEAD");
+}
+
 // What a registry says behind "201 Created" does not matter, however much it is.
 static void test_long_answer_to_a_manifest(void **state)
 {
@@ -518,6 +537,7 @@ int main(void)
         TEST(test_pages_of_referrers),
         TEST(test_no_proxy),
         TEST(test_many_entries_of_tarn),
+        TEST(test_redirect_to_another_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
