@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/fetch_internal.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -227,6 +228,7 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
 
 void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status)
 {
+    assert(index < run->rows.count);
     const uint64_t local = tarn_run_local(run) & ~tarn_run_bit(index);
     uint64_t failed = tarn_run_bit(index);
     for (uint32_t i = index + 1; i < run->rows.count; i++) {
