@@ -100,7 +100,10 @@ static int attach(const struct mounter *mounter, uint32_t slot, struct tarn_moun
     tarn_autoclose int fd =
         (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
     if (fd < 0)
-        return fail(reply, -errno, "cannot clone the mount");
+        return fail(reply, -errno,
+                    errno == ENOENT ? "somebody has unmounted the base, mnt below tarnd's root; "
+                                      "unmount all images, then tarnd starts anew"
+                                    : "cannot clone the mount");
     struct mount_attr attributes = { .propagation = MS_PRIVATE };
     if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
         return fail(reply, -errno, "cannot make the mount private");

@@ -191,6 +191,22 @@ def test_mounter_that_dies(two, tarn, place, tmp_path):
     check_files(place, 1)
 
 
+def test_base_that_is_unmounted(two, tarn, place, tmp_path):
+    """What is mounted stays; the next daemon mounts again."""
+    second = tmp_path / "second"
+    second.mkdir()
+    tarn("mount", "--idle", 0, two[0].converted, place)
+    pid = help_.daemon(tarn)
+    subprocess.run(["umount", "-l", tarn.root / "mnt"], check=True)
+    tarn.fails("unmount all images, then tarnd starts anew", "mount", two[1].converted, second)
+    check_files(place, 0)
+    tarn("umount", place)
+    assert wait_until(lambda: help_.ended(pid), 20)
+    tarn("mount", two[1].converted, second)
+    check_files(second, 1)
+    tarn("umount", second)
+
+
 # --- its store --------------------------------------------------------------------------------
 
 @pytest.fixture
