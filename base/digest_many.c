@@ -183,7 +183,7 @@ static void begin(struct lanes *lanes, unsigned i)
 
 static void end(struct lanes *lanes, unsigned i)
 {
-    for (int k = 0; k < WORDS; k++)
+    for (size_t k = 0; k < WORDS; k++)
         put_big_endian(lanes->all[i].message->digest->bytes + 4 * k, lanes->state[k][i], 4);
     lanes->busy--;
     begin(lanes, i);
