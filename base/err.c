@@ -5,18 +5,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-// What a hostile image or server says may stand in a sentence: its control characters, those of two
-// bytes in UTF-8 too, must not reach a terminal or begin a line of a log.
-static void clean(char *text)
-{
-    for (unsigned char *p = (unsigned char *)text; *p; p++) {
-        if (*p < ' ' || *p == 0x7f)
-            *p = '?';
-        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
-            p[0] = p[1] = '?';
-    }
-}
-
 int(tarn_fail)(struct tarn_err *err, int code, const char *format, ...)
 {
     assert(code < 0);
@@ -25,7 +13,6 @@ int(tarn_fail)(struct tarn_err *err, int code, const char *format, ...)
         va_start(args, format);
         vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
-        clean(err->text);
         err->code = code;
     }
     return code;
@@ -42,7 +29,6 @@ int(tarn_fail_errno)(struct tarn_err *err, int code, const char *format, ...)
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof err->text)
         snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", strerrordesc_np(-code));
-    clean(err->text);
     err->code = code;
     return code;
 }
@@ -53,7 +39,6 @@ static tarn_printf(2, 0) void prepend(struct tarn_err *err, const char *format, 
     const int n = vsnprintf(context, sizeof context - 3, format, args);
     if (n < 0)
         return;
-    clean(context);
     size_t length = strnlen(context, sizeof context);
     memcpy(context + length, ": ", 3);
     length += 2;

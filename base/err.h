@@ -22,8 +22,7 @@ struct tarn_err {
     char text[TARN_ERR_TEXT];
 };
 
-// Sets err (if not NULL) and returns code, which must be negative. In this and all below, control
-// characters become question marks, so that what is shown may come from outside.
+// Sets err (if not NULL) and returns code, which must be negative.
 int tarn_fail(struct tarn_err *err, int code, const char *format, ...) tarn_printf(3, 4);
 
 // As tarn_fail, with ": " and the system's words for the code behind the sentence.
