@@ -9,6 +9,7 @@
 #ifndef TARN_DAEMON_FETCH_INTERNAL_H
 #define TARN_DAEMON_FETCH_INTERNAL_H
 
+#include <assert.h>
 #include <pthread.h>
 
 #include "base/map.h"
@@ -142,6 +143,7 @@ struct tarn_fetch {
 
 static inline uint64_t tarn_run_bit(uint32_t index)
 {
+    assert(index < TARN_RUN_ROWS_MAX);
     return UINT64_C(1) << index;
 }
 
