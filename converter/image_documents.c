@@ -39,6 +39,22 @@ static int put_bootstrap(struct tarn_image_conversion *conversion, struct tarn_i
                                   err);
 }
 
+// What is published can be read: the JSON library tells of lacking memory only by members that are missing.
+static int check_manifest(const char *text, struct tarn_err *err)
+{
+    const size_t length = strlen(text);
+    if (length > TARN_MANIFEST_LIMIT)
+        return tarn_fail(err, -EFBIG,
+                         "the image has too many layers: its manifest takes %zu bytes, and readers "
+                         "take %d",
+                         length, TARN_MANIFEST_LIMIT);
+    struct tarn_manifest manifest = { 0 };
+    const int ret = tarn_manifest_parse(text, length, "the new manifest", &manifest, err);
+    if (ret == 0)
+        tarn_manifest_release(&manifest);
+    return ret;
+}
+
 static int put_documents(const struct tarn_image_job *job, struct tarn_image_parts *parts,
                          struct tarn_image_result *result, struct tarn_err *err)
 {
@@ -51,6 +67,9 @@ static int put_documents(const struct tarn_image_job *job, struct tarn_image_par
     tarn_autofree char *text = manifest ? tarn_json_dump(manifest) : NULL;
     if (!text || tarn_buf_append(&result->manifest_bytes, text, strlen(text)) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory");
+    ret = check_manifest(text, err);
+    if (ret < 0)
+        return ret;
     tarn_sha256(text, strlen(text), &result->manifest.digest);
     result->manifest.size = strlen(text);
     const struct tarn_manifest_bytes bytes = { TARN_MEDIA_OCI_MANIFEST, text, strlen(text) };
