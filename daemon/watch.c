@@ -11,7 +11,7 @@
 #include "daemon/linger.h"
 #include "daemon/mountinfo.h"
 
-enum { TICK_MS = 1000, PAUSE_MS = 20, SOON_MS = 50, SOON_TICKS = 20, LOOKS = 2 };
+enum { TICK_MS = 1000, PAUSE_MS = 20, SOON_MS = 50, SOON_TICKS = 20, LOOKS = 2, REST = 20 };
 
 struct tarn_watch {
     struct tarn_watch_options options;
@@ -145,21 +145,40 @@ static void tick(struct tarn_watch *watch)
     free(missing.numbers);
 }
 
+// Of this thread, so that others who keep the processor busy do not count.
+static int64_t used_ms(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+// How long to wait for events. A tick that takes much work, for a slot with large directories in use, is followed
+// by a rest that is REST times as long.
+static int wait_ms(const struct tarn_watch *watch, int64_t took)
+{
+    if (tarn_slots_count(watch->options.slots) == 0)
+        return -1;
+    const int64_t tick_ms = watch->soon > 0 && watch->soon < SOON_TICKS ? SOON_MS : TICK_MS;
+    return (int)(took * REST > tick_ms ? took * REST : tick_ms);
+}
+
 static void *run(void *argument)
 {
     struct tarn_watch *watch = argument;
+    int64_t took = 0;
     struct pollfd events[2] = {
         { .fd = watch->event, .events = POLLIN },
         { .fd = watch->mounts, .events = POLLPRI },
     };
     while (!atomic_load(&watch->stop)) {
-        const int tick_ms = watch->soon > 0 && watch->soon < SOON_TICKS ? SOON_MS : TICK_MS;
-        const int timeout = tarn_slots_count(watch->options.slots) > 0 ? tick_ms : -1;
-        const int n = poll(events, 2, timeout);
+        const int n = poll(events, 2, wait_ms(watch, took));
         eventfd_t value;
         if (n > 0 && events[0].revents && eventfd_read(watch->event, &value) < 0)
             continue;
+        const int64_t start = used_ms();
         tick(watch);
+        took = used_ms() - start;
         // Many changes in a row are one change.
         poll(events, 1, PAUSE_MS);
     }
