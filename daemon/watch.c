@@ -153,8 +153,8 @@ static int64_t used_ms(void)
     return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
 }
 
-// How long to wait for events. A tick that takes much work, for a slot with large directories in use, is followed
-// by a rest that is REST times as long.
+// How long to wait for events. A tick that takes much work, for a slot with large directories in
+// use, is followed by a rest that is REST times as long.
 static int wait_ms(const struct tarn_watch *watch, int64_t took)
 {
     if (tarn_slots_count(watch->options.slots) == 0)
