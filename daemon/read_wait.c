@@ -10,12 +10,12 @@
 #include "daemon/library_ahead.h"
 #include "daemon/read_ahead.h"
 
-// WATCH_MS: how often the reads that wait are looked at. While chunks of its image come, a read may wait:
-// its turn will come too, and what fetches its own chunk has a deadline itself. A read that fails because
-// nothing came within the image's timeout is often asked again at once, by the kernel for single pages: within AGAIN_MS
-// such a read has SHORT_MS, so that its reader has not to wait twice. GRACE_MS: the transport, which
-// knows why, speaks first.
-// HURRY_MS: after that a chunk that another image's source shall bring, and does not, is asked of its own.
+// WATCH_MS: how often the reads that wait are looked at. While chunks of its image come, a read may
+// wait: its turn will come too, and what fetches its own chunk has a deadline itself. A read that fails
+// because nothing came within the image's timeout is often asked again at once, by the kernel for single
+// pages: within AGAIN_MS such a read has SHORT_MS, so that its reader has not to wait twice. GRACE_MS: the
+// transport, which knows why, speaks first. HURRY_MS: after that a chunk that another image's source shall
+// bring, and does not, is asked of its own.
 enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000, HURRY_MS = 2000 };
 
 // A read that waits: at most 256 bytes with libfuse's request. While it waits for a chunk it is in the
