@@ -38,9 +38,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="session")
 def nothing_stays_mounted():
-    before = environment.mounts_below("/")
+    before = set(environment.mounts_below("/"))
     yield
-    assert environment.mounts_below("/") == before
+    # Some may have gone: those of others, of which the namespace got copies, go with their directories.
+    assert set(environment.mounts_below("/")) <= before
 
 
 @pytest.fixture(scope="session")
