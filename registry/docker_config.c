@@ -411,8 +411,8 @@ int tarn_docker_config_find(struct tarn_access *access, const char *host, const 
 {
     char *places = NULL;
     int ret = list_places(&places);
-    if (ret < 0)
-        return tarn_fail_errno(err, ret, "cannot look for credentials");
+    if (ret < 0 || !places)
+        return tarn_fail_errno(err, ret < 0 ? ret : -ENOMEM, "cannot look for credentials");
     free(access->config_places);
     access->config_places = places;
     ret = tarn_docker_config_search(places, access, host, repository, err);
