@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <signal.h>
 
+#include "base/cancel.h"
 #include "cli/commands.h"
 #include "cli/image_options.h"
 #include "cli/progress.h"
@@ -80,7 +81,7 @@ static volatile sig_atomic_t interrupted;
 static void on_signal(int number)
 {
     (void)number;
-    interrupted = 1;
+    tarn_cancel_set(&interrupted);
 }
 
 static void catch_signals(void)

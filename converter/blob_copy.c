@@ -2,6 +2,7 @@
 #include "converter/blob_copy.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "base/file.h"
 
 enum { INDEX_DEPTH = 4 };
@@ -20,7 +21,7 @@ static int on_data(void *context, const void *bytes, size_t length)
     if (length > piping->left) // to a repository 0 is a size that is not known
         return tarn_fail(piping->err, -EIO, "a blob is larger than its descriptor says");
     piping->left -= length;
-    if (copy->cancel && *copy->cancel)
+    if (tarn_cancel_is_set(copy->cancel))
         return tarn_fail(piping->err, -EINTR, "interrupted");
     const int ret = copy->pace ? copy->pace(copy->pace_context, length) : 0;
     if (ret < 0)

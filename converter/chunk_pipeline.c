@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/digest_many.h"
 #include "format/chunk_codec.h"
 #include "format/chunker.h"
@@ -469,7 +470,7 @@ int tarn_chunk_pipeline_run(const struct tarn_blob_context *context,
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory for compression");
     while (ret == 0 && (!pipeline->at_end || pipeline->written < pipeline->filled)) {
-        if (context->cancel && *context->cancel)
+        if (tarn_cancel_is_set(context->cancel))
             return tarn_fail(err, -EINTR, "interrupted");
         ret = step(pipeline, err);
     }

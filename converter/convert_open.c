@@ -4,6 +4,8 @@
 
 #include "converter/convert_internal.h"
 
+#include "base/cancel.h"
+
 void tarn_convert_close(struct tarn_conversion *conversion)
 {
     for (size_t i = 0; i < conversion->fetch_count; i++)
@@ -34,7 +36,7 @@ bool tarn_convert_same_registry(const struct tarn_conversion *conversion)
 static bool is_interrupted(const void *context)
 {
     const struct tarn_convert_options *options = context;
-    return options->cancel && *options->cancel;
+    return tarn_cancel_is_set(options->cancel);
 }
 
 struct tarn_repository_options

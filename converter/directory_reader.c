@@ -11,6 +11,7 @@
 #include <sys/xattr.h>
 
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/file.h"
 #include "base/map.h"
 
@@ -45,7 +46,7 @@ static int fail(const struct walk *walk, int code, const char *what)
 
 static int check_cancel(const struct walk *walk)
 {
-    return walk->cancel && *walk->cancel ? tarn_fail(walk->err, -EINTR, "interrupted") : 0;
+    return tarn_cancel_is_set(walk->cancel) ? tarn_fail(walk->err, -EINTR, "interrupted") : 0;
 }
 
 // --- hard links ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 
+#include "base/cancel.h"
 #include "converter/image_convert_internal.h"
 #include "format/bootstrap_layer.h"
 
@@ -33,7 +34,7 @@ static int put_bootstrap(struct tarn_image_conversion *conversion, struct tarn_i
         ret = tarn_blob_uploader_finish(tarn_steal(conversion->uploader), err);
     if (ret < 0)
         return ret;
-    if (job->options->cancel && *job->options->cancel)
+    if (tarn_cancel_is_set(job->options->cancel))
         return tarn_fail(err, -EINTR, "interrupted");
     return tarn_blocking_put_blob(job->blocking, job->destination, &layer, &parts->bootstrap_layer,
                                   err);

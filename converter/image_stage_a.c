@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <malloc.h>
 
+#include "base/cancel.h"
 #include "converter/image_convert_internal.h"
 #include "format/listing.h"
 #include "format/merge.h"
@@ -129,13 +130,13 @@ static int prepare(struct tarn_image_conversion *conversion, uint32_t i,
 static void copy_layers(struct tarn_image_conversion *conversion, uint32_t end)
 {
     const struct tarn_image_job *job = conversion->job;
-    const volatile sig_atomic_t *cancel = job->options->cancel;
     while (job->copy && conversion->copied < end) {
         const uint32_t i = conversion->copied++;
         const struct tarn_layer_source *source = &job->layers[i].source;
         if (source->kind != TARN_LAYER_SOURCE_BLOB || !conversion->read[i])
             continue;
-        if ((cancel && *cancel) || tarn_layer_queue_stopped(conversion->queue) ||
+        if (tarn_cancel_is_set(job->options->cancel) ||
+            tarn_layer_queue_stopped(conversion->queue) ||
             tarn_copy_blob(job->copy, &source->blob, NULL) < 0)
             conversion->copied = job->layer_count;
         else if (source->fetch)

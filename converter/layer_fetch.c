@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "base/file.h"
 #include "converter/spool.h"
 #include "registry/blocking.h"
@@ -118,7 +119,7 @@ static bool is_over(const void *context)
     pthread_mutex_lock(&fetch->lock);
     const bool stop = fetch->stop;
     pthread_mutex_unlock(&fetch->lock);
-    return stop || (fetch->options.cancel && *fetch->options.cancel);
+    return stop || tarn_cancel_is_set(fetch->options.cancel);
 }
 
 static int connect_source(struct download *download, struct tarn_err *err)

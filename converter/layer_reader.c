@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "base/file.h"
 #include "converter/decompress.h"
 #include "converter/directory_reader.h"
@@ -40,8 +41,9 @@ struct reading {
 // --- reading and decompressing -------------------------------------------------------------------
 static int check_cancel(struct reading *reading)
 {
-    const volatile sig_atomic_t *cancel = reading->options->cancel;
-    return cancel && *cancel ? tarn_fail(&reading->read_err, -EINTR, "interrupted") : 0;
+    return tarn_cancel_is_set(reading->options->cancel)
+               ? tarn_fail(&reading->read_err, -EINTR, "interrupted")
+               : 0;
 }
 
 // Looks too, because a few bytes may become many.

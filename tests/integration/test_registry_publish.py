@@ -374,7 +374,9 @@ def test_interrupted(large, tarn, line, registry, target, number, after):
 
 
 @pytest.mark.parametrize("method, path", [("GET", "/manifests/"), ("GET", "/blobs/"),
-                                          ("HEAD", "/blobs/"), ("PUT PATCH", "/uploads/"),
+                                          ("HEAD", "/blobs/"),
+                                          pytest.param("PUT PATCH", "/uploads/",
+                                                       marks=pytest.mark.threads),
                                           ("PUT", "/manifests/sha256")])
 def test_interrupted_while_nothing_comes(source, tarn, bad, registry, target, method, path):
     """A registry that is silent keeps nobody from ending the conversion."""
