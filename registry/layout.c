@@ -247,6 +247,51 @@ static void sweep_index(int directory)
     closedir(dir);
 }
 
+static bool lists(const json_t *manifests, const json_t *entry)
+{
+    size_t i;
+    const json_t *other;
+    json_array_foreach(manifests, i, other)
+    {
+        if (json_equal(other, entry))
+            return true;
+    }
+    return false;
+}
+
+// A note that the index has no more, of a run that was killed perhaps: its manifest, and the config that
+// this names, go unless something else leads there. Best effort.
+static void drop_note(struct layout *layout, const json_t *entry)
+{
+    const struct tarn_document_source source = tarn_disk_source(&layout->disk);
+    struct tarn_descriptor note;
+    struct tarn_descriptor config;
+    tarn_autobuf struct tarn_buf bytes = { 0 };
+    if (tarn_descriptor_parse(entry, "entry", &note, NULL) < 0 ||
+        source.read(source.context, &note.digest, &bytes, NULL) < 0)
+        return;
+    tarn_autojson json_t *manifest = tarn_json_parse(bytes.data, bytes.length, "note", NULL);
+    pthread_mutex_lock(&layout->lock);
+    int ret = tarn_litter_add(&layout->litter, &note.digest);
+    if (ret == 0 &&
+        tarn_descriptor_parse(json_object_get(manifest, "config"), "config", &config, NULL) == 0)
+        ret = tarn_litter_add(&layout->litter, &config.digest);
+    pthread_mutex_unlock(&layout->lock);
+    (void)ret;
+}
+
+static void drop_notes(struct layout *layout, const json_t *before, const json_t *after)
+{
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(json_object_get(before, "manifests"), i, entry)
+    {
+        if (tarn_oci_annotation(entry, TARN_ANNOTATION_KEY) &&
+            !lists(json_object_get(after, "manifests"), entry))
+            drop_note(layout, entry);
+    }
+}
+
 // With the flock held.
 static int change_index(struct layout *layout, int directory,
                         const struct tarn_layout_change *change, struct tarn_err *err)
@@ -258,6 +303,7 @@ static int change_index(struct layout *layout, int directory,
         ret = tarn_layout_index_parse(bytes.data, bytes.length, name_of(layout), &index, err);
     if (ret < 0)
         return ret;
+    tarn_autojson json_t *before = json_deep_copy(index);
     ret = tarn_layout_index_publish(index, change, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "%s", name_of(layout));
@@ -268,6 +314,8 @@ static int change_index(struct layout *layout, int directory,
     ret = tarn_file_replace(directory, "index.json", text, strlen(text), err);
     if (ret == 0 && fsync(directory) < 0)
         ret = tarn_fail_errno(err, -errno, "cannot write the directory");
+    if (ret == 0)
+        drop_notes(layout, before, index);
     return ret < 0 ? tarn_wrap(err, ret, "%s", name_of(layout)) : 0;
 }
 
