@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
+// NOLINTNEXTLINE(readability-non-const-parameter): it does not see the builtin write
 static inline void tarn_cancel_set(volatile sig_atomic_t *cancel)
 {
     __atomic_store_n(cancel, 1, __ATOMIC_RELAXED);
