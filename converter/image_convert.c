@@ -2,7 +2,7 @@
 // One thread runs stage A for layer after layer and hands each over in a short queue; the calling thread
 // takes them and runs stage B. At most two layers are spooled at a time, and small ones besides: images
 // end in many small layers, and what needs all layers read but no blob written, the tree digest and the
-// copy of the original, is then done by stage A's thread while stage B has work for both.
+// copy of the original, is then done or begun by stage A's thread while stage B has work for both.
 #include <pthread.h>
 
 #include "converter/image_convert_internal.h"
