@@ -4,8 +4,8 @@
 //
 // Where a link of the merged tree stands for a directory of the layer, the frames above lie
 // elsewhere than their names say, and then a name may remove a link or a directory that the frames
-// came through, or put a link there: they are stale then, and what remains of them for the next name
-// is looked up anew. Without a link that cannot happen, since such a name lies below its frame.
+// came through, or put something else there: they are stale then, and what remains of them for the
+// next name is looked up anew. Without a link that cannot happen, since such a name lies below its frame.
 #include "format/merge.h"
 
 #include <assert.h>
@@ -384,9 +384,8 @@ static int bring_leaf(struct merge *merge, const struct tarn_node *node)
     if (ret < 0)
         return ret;
     tarn_node_set_inode(added, inode);
-    // A new link may lie on the way that a link which stands for a frame leads.
-    if (S_ISLNK(inode->mode))
-        merge->stale = top(merge)->redirected;
+    // It may lie on the way that a link which stands for a frame leads.
+    merge->stale = top(merge)->redirected;
     return 0;
 }
 

@@ -29,11 +29,13 @@ class Walker:
                 if len(stack) > 1:
                     stack.pop()
                 continue
+            if make:
+                self.replace(stack)
             here = stack[-1][2]
             if here is not None and not here.is_dir:
                 return None
             child = None if here is None else here.children.get(name)
-            if make and (child is None or not (child.is_dir or child.type == stat.S_IFLNK)):
+            if make and child is None:
                 child = new_directory()
             if child is not None and child.type == stat.S_IFLNK and (pending or last):
                 links += 1
@@ -46,9 +48,18 @@ class Walker:
                 continue
             stack.append((here, name, child))
         if make:
+            self.replace(stack)
             for parent, name, child in stack[1:]:  # what was made, but not what a `..` left again
                 parent.children[name] = child
         return stack[-1][2]
+
+    @staticmethod
+    def replace(stack):
+        """A new directory for what is none and is to be entered."""
+        parent, name, child = stack[-1]
+        if not child.is_dir:
+            parent.children[name] = new_directory()
+            stack[-1] = parent, name, parent.children[name]
 
     def directory(self, names, make=False):
         found = self.resolve(names, make)
