@@ -60,6 +60,17 @@ static int read_segments(struct elf *elf)
     return get(elf, header.e_phoff, elf->segments, header.e_phnum * sizeof elf->segments[0]);
 }
 
+static uint64_t find_data(const struct elf *elf)
+{
+    uint64_t offset = elf->source->size;
+    for (size_t i = 0; i < elf->segment_count; i++) {
+        const Elf64_Phdr *segment = &elf->segments[i];
+        if (segment->p_type == PT_LOAD && segment->p_flags & PF_W)
+            offset = tarn_min_u64(segment->p_offset, elf->source->size);
+    }
+    return offset;
+}
+
 static const Elf64_Phdr *find_segment(const struct elf *elf, uint32_t type)
 {
     for (size_t i = 0; i < elf->segment_count; i++)
@@ -174,9 +185,12 @@ int tarn_elf_needs_read(const struct tarn_elf_source *source, struct tarn_elf_ne
     struct elf elf = { .source = source, .needs = needs };
     needs->names.length = 0;
     needs->runpath.length = 0;
+    needs->data_offset = source->size;
     int ret = read_segments(&elf);
-    if (ret == 0)
+    if (ret == 0) {
+        needs->data_offset = find_data(&elf);
         ret = read_interpreter(&elf);
+    }
     if (ret == 0)
         ret = read_dynamic(&elf);
     return ret;

@@ -18,7 +18,8 @@ struct tarn_elf_needs {
     uint16_t machine;      // EM_*
     struct tarn_buf names; // each with its NUL: the interpreter's path, if any, then library names
     struct tarn_buf runpath; // directories with `:` between them, and a NUL; empty: none
-    uint64_t missing;        // after -EAGAIN: what could not be read
+    uint64_t data_offset; // where the last writable segment starts; the file's size: there is none
+    uint64_t missing;     // after -EAGAIN: what could not be read
     size_t missing_length;
 };
 void tarn_elf_needs_release(struct tarn_elf_needs *needs);

@@ -467,6 +467,5 @@ void tarn_fetch_flush(struct tarn_fetch *fetch)
             fetch->failed = waiter->next;
             waiter->wake(waiter, -ENOMEM, NULL);
         }
-        tarn_fetch_start_ranges(fetch);
-    } while (fetch->failed || fetch->queued_count > 0);
+    } while (tarn_fetch_start_ranges(fetch) || fetch->failed);
 }

@@ -106,6 +106,7 @@ struct tarn_fetch_range {
     struct tarn_fetch_range *next;  // at its image
     struct tarn_fetch_place *place; // counts it as user
     bool background;                // no reader waits for it
+    bool ahead;                     // it is counted in its image's ahead_reads
     struct tarn_node_image *image;  // a reference is held
     struct tarn_share *share;       // the same, or NULL
     uint32_t blob;
@@ -179,8 +180,9 @@ int tarn_run_check_local(struct tarn_fetch_run *run, uint32_t index) tarn_must_c
 int tarn_run_copy_local(struct tarn_fetch_run *run, uint32_t index,
                         const struct tarn_chunk_place *place) tarn_must_check;
 
-// fetch_range.c: makes ranges of the queued rows and starts as many as there is room for.
-void tarn_fetch_start_ranges(struct tarn_fetch *fetch);
+// fetch_range.c: makes ranges of the queued rows whose time has come and starts as many as there is room
+// for. Returns whether there were such rows.
+bool tarn_fetch_start_ranges(struct tarn_fetch *fetch);
 // Starts the read of one that was counted; ends it at once if that fails.
 void tarn_range_start(struct tarn_fetch_range *range);
 

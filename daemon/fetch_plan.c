@@ -17,12 +17,12 @@ enum {
     SMALL_SLACK = 768 << 10,
     LARGE_OPEN = 512 << 10, // from the start of a large file
     LARGE_FIRST = 192 << 10,
-    LARGE_MOST = 3 << 20,
-    LARGE_SLACK = 1280 << 10,
+    LARGE_MOST = 4 << 20,
+    LARGE_SLACK = 1 << 20,
     SEQUENCE_MOST = 8 << 20, // where a miss goes on from the last guess's end
     SEQUENCE_SLACK = 128 << 10,
 };
-enum { MANY_MISSES = 4 };
+enum { MANY_MISSES = 3 };
 
 uint64_t tarn_plan_prefix(const struct tarn_run_shape *run, uint32_t row)
 {

@@ -53,13 +53,14 @@ struct tarn_ahead {
     struct tarn_ahead_item items[TARN_AHEAD_ENTRIES];
 };
 
-enum { TARN_AHEAD_NEAR = 512 << 10 };
+enum { TARN_AHEAD_NEAR = 640 << 10 };
 
-// Of a program or library, which is sure to be loaded: all up to this size, else its head and its tail.
+// Of a program or library, which is sure to be loaded: all up to this size, else parts of it.
 enum {
     TARN_AHEAD_LIBRARY = 6912 << 10,
     TARN_AHEAD_LIBRARY_HEAD = 256 << 10,
     TARN_AHEAD_LIBRARY_TAIL = 32 << 10,
+    TARN_AHEAD_LIBRARY_DATA = 2 << 20, // of its writable segment, all up to this size
 };
 
 // A read that found nothing under way: a place in a blob's data space, and the file around it.

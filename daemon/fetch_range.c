@@ -26,6 +26,7 @@ static void end_range(struct tarn_fetch_range *range)
 {
     for (size_t i = 0; i < range->count; i++)
         tarn_run_release(range->items[i].entry.run);
+    range->image->ahead_reads[range->blob] -= range->ahead;
     tarn_share_unref(range->share);
     tarn_node_image_unref(range->image);
     free(range->parts);
@@ -259,6 +260,8 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     range->share = tarn_share_ref(first->share);
     range->blob = first->blob;
     range->background = !is_demanded(queued, n);
+    range->ahead = range->background;
+    range->image->ahead_reads[range->blob] += range->ahead;
     if (tarn_range_enqueue(range) < 0) {
         fail_items(range, -ENOMEM);
         end_range(range);
@@ -266,12 +269,12 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     return n;
 }
 
-// The queued rows that are still to be read, with their places, in order. Returns how many.
-static size_t collect(struct tarn_fetch *fetch, struct queued *queued)
+// The rows that are still to be read, with their places, in order. Returns how many.
+static size_t collect(const struct tarn_fetch_entry *entries, size_t count, struct queued *queued)
 {
     size_t n = 0;
-    for (size_t i = 0; i < fetch->queued_count; i++) {
-        const struct tarn_fetch_entry entry = fetch->queued[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct tarn_fetch_entry entry = entries[i];
         struct tarn_fetch_row *row = &entry.run->items[entry.index];
         row->listed = false;
         if (row->state != TARN_ROW_QUEUED)
@@ -286,28 +289,66 @@ static size_t collect(struct tarn_fetch *fetch, struct queued *queued)
     return n;
 }
 
-void tarn_fetch_start_ranges(struct tarn_fetch *fetch)
+// What nobody waits for gathers while a read ahead of the same blob is under way: it becomes one request
+// instead of many.
+static bool gathers(const struct tarn_fetch_entry *entry)
+{
+    const struct tarn_fetch_run *run = entry->run;
+    const struct tarn_fetch_row *row = &run->items[entry->index];
+    return row->state == TARN_ROW_QUEUED && !row->demanded &&
+           run->image->ahead_reads[run->blob] > 0;
+}
+
+// Takes the rows whose time has come off the list; the others stay. Returns how many.
+static size_t take_entries(struct tarn_fetch *fetch, struct tarn_fetch_entry *taken)
 {
     const size_t total = fetch->queued_count;
+    size_t count = 0;
+    fetch->queued_count = 0;
+    for (size_t i = 0; i < total; i++) {
+        const struct tarn_fetch_entry entry = fetch->queued[i];
+        if (gathers(&entry))
+            fetch->queued[fetch->queued_count++] = entry;
+        else
+            taken[count++] = entry;
+    }
+    return count;
+}
+
+static void fail_all(struct tarn_fetch *fetch)
+{
+    struct tarn_fetch_entry *entries = fetch->queued;
+    const size_t total = fetch->queued_count;
+    fetch->queued = NULL;
+    fetch->queued_count = 0;
+    fetch->queued_capacity = 0;
+    for (size_t i = 0; i < total; i++) {
+        entries[i].run->items[entries[i].index].listed = false;
+        tarn_run_fail(entries[i].run, entries[i].index, -ENOMEM);
+        tarn_run_release(entries[i].run);
+    }
+    free(entries);
+}
+
+bool tarn_fetch_start_ranges(struct tarn_fetch *fetch)
+{
+    const size_t total = fetch->queued_count;
+    size_t count = 0;
     if (total > 0) {
-        struct tarn_fetch_entry *entries = fetch->queued;
+        tarn_autofree struct tarn_fetch_entry *taken = calloc(total, sizeof *taken);
         tarn_autofree struct queued *queued = calloc(total, sizeof *queued);
         tarn_autofree struct tarn_plan_item *places = calloc(total, sizeof *places);
-        const size_t count = queued && places ? collect(fetch, queued) : 0;
-        fetch->queued = NULL;
-        fetch->queued_count = 0;
-        fetch->queued_capacity = 0;
-        for (size_t i = 0; i < count;)
-            i += make_range(fetch, queued + i, count - i, places);
-        for (size_t i = 0; i < total; i++) {
-            const struct tarn_fetch_entry entry = entries[i];
-            if (!queued || !places) {
-                entry.run->items[entry.index].listed = false;
-                tarn_run_fail(entry.run, entry.index, -ENOMEM);
-            }
-            tarn_run_release(entry.run);
+        if (taken && queued && places) {
+            count = take_entries(fetch, taken);
+            const size_t rows = collect(taken, count, queued);
+            for (size_t i = 0; i < rows;)
+                i += make_range(fetch, queued + i, rows - i, places);
+            for (size_t i = 0; i < count; i++)
+                tarn_run_release(taken[i].run);
+        } else {
+            fail_all(fetch);
         }
-        free(entries);
     }
     tarn_fetch_start_waiting(fetch);
+    return count > 0;
 }

@@ -29,6 +29,7 @@ struct library {
     bool started; // a reader opened it: it was not wanted whole yet
     unsigned tries;
     int status; // of the examination
+    uint64_t data_offset;
     uint64_t missing;
     size_t missing_length;
     size_t found_count;
@@ -118,6 +119,7 @@ static void examine(struct tarn_job *job)
     }
     if (library->status == 0)
         find_libraries(library, erofs, &needs);
+    library->data_offset = needs.data_offset;
     library->missing = needs.missing;
     library->missing_length = needs.missing_length;
     tarn_elf_needs_release(&needs);
@@ -190,6 +192,14 @@ static int source_of(const struct library *library, struct tarn_erofs_inode *ino
     return tarn_erofs_inode(&library->slot->image->bootstrap.erofs, library->nid, inode);
 }
 
+// What a loader writes to, which stands at the end: it reads all of it to relocate it.
+static void want_data(const struct library *library, const struct tarn_read_source *source)
+{
+    const uint64_t size = source->inode->size;
+    if (size > TARN_AHEAD_LIBRARY && size - library->data_offset <= TARN_AHEAD_LIBRARY_DATA)
+        want_part(library, source, library->data_offset, size);
+}
+
 static void want_file(const struct library *library, const struct tarn_read_source *source)
 {
     const uint64_t size = source->inode->size;
@@ -242,6 +252,8 @@ static void examined(struct tarn_post *post)
         library_free(library);
         return;
     }
+    if (library->status == 0 || library->status == -EAGAIN)
+        want_data(library, &source);
     if (library->status == -EAGAIN && ++library->tries < TRIES_MAX) {
         wait_for(library, &source, library->missing, library->missing + library->missing_length);
         return;

@@ -37,6 +37,8 @@ struct tarn_node_image {
     struct tarn_ahead ahead;            // what its readers did; the loop's thread only
     struct tarn_library_set *libraries; // likewise; owned, NULL: none yet
     struct tarn_image_queue queue;
+    unsigned
+        *ahead_reads; // for each blob: reads that nobody waited for at first; the fetch engine's
     unsigned timeout; // seconds that a read may wait while nothing comes
     // The loop's time in ms, 0: never.
     uint64_t progressed; // when a chunk last came

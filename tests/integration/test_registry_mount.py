@@ -150,9 +150,11 @@ def test_many_readers_at_once(many, tarn, line, place):
     found = ranges(requests)
     assert_disjoint(found)
     assert all(r["range"] and r["status"] == 206 for r in requests)
-    assert sum(r["received"] for r in requests) == sum(
-        last + 1 - first for list_ in found.values() for first, last in list_)
     total = daemon_help.stats(tarn)
+    parts = [(first, last) for list_ in found.values() for first, last in list_]
+    assert total["fetched_bytes"] == sum(last + 1 - first for first, last in parts)
+    heads = sum(r["received"] for r in requests) - total["fetched_bytes"]
+    assert 0 <= heads < 300 * len(parts), "what multipart answers add"
     assert total["read_errors"] == 0 and total["ranges"] == len(requests)
     assert line.stats()["connections"] <= 16, "requests of a host are bounded"
 

@@ -39,7 +39,11 @@ static void make_file(struct file *file)
     };
     const Elf64_Phdr segments[] = {
         { .p_type = PT_LOAD, .p_vaddr = BASE, .p_filesz = 768 },
-        { .p_type = PT_LOAD, .p_offset = 768, .p_vaddr = BASE + 0x10000, .p_filesz = SIZE - 768 },
+        { .p_type = PT_LOAD,
+          .p_offset = 768,
+          .p_vaddr = BASE + 0x10000,
+          .p_filesz = SIZE - 768,
+          .p_flags = PF_R | PF_W },
         { .p_type = PT_INTERP, .p_offset = INTERP, .p_filesz = 13 },
         { .p_type = PT_DYNAMIC, .p_offset = DYNAMIC, .p_filesz = 12 * sizeof(Elf64_Dyn) },
     };
@@ -86,6 +90,7 @@ static void test_names(void **state)
     for (int again = 0; again < 2; again++) {
         assert_int_equal(needs_of(&file, &needs), 0);
         assert_int_equal(needs.machine, EM_X86_64);
+        assert_int_equal(needs.data_offset, 768);
         assert_int_equal(needs.names.length, sizeof names);
         assert_memory_equal(needs.names.data, names, sizeof names);
         assert_string_equal(needs.runpath.data, "$ORIGIN/../lib:/opt/x");

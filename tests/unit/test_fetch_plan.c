@@ -148,7 +148,7 @@ static void test_middle_files(void **state)
 {
     (void)state;
     struct tarn_ahead ahead = { 0 };
-    const uint64_t want[] = { 0, 0, 0, 160 * K, 320 * K };
+    const uint64_t want[] = { 0, 0, 160 * K, 320 * K, 640 * K };
     for (uint64_t i = 0; i < 5; i++) {
         const uint64_t at = (16 << 20) + i * 200 * K;
         const struct tarn_miss miss = { 0, at + 8192, 100, at, 100 * K, true };
