@@ -94,6 +94,8 @@ static int read_file(void *context, uint64_t offset, void *bytes, size_t length)
 static void find_libraries(struct library *library, const struct tarn_erofs *erofs,
                            const struct tarn_elf_needs *needs)
 {
+    if (needs->names.length == 0) // there is no pointer then to count from
+        return;
     const char *name = (const char *)needs->names.data;
     const char *end = name + needs->names.length;
     for (; name < end && library->found_count < FOUND_MAX; name += strlen(name) + 1) {
