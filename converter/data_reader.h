@@ -13,7 +13,9 @@
 #include "format/tables.h"
 #include "registry/blocking.h"
 
-enum { TARN_DATA_READER_RUNS = 8 };
+// Export reads by path what lies by kind: with 16 it fetches 11 to 16 % of the runs again, with 8
+// 17 to 24 %.
+enum { TARN_DATA_READER_RUNS = 16 };
 
 struct tarn_data_reader;
 

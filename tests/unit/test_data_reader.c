@@ -15,7 +15,7 @@
 #include "tests/support/repository_fixture.h"
 #include "tests/support/test_bytes.h"
 
-enum { SPACE = 3 << 20, BLOBS = 3 };
+enum { SPACE = 6 << 20, BLOBS = 3 };
 #define CHUNK UINT64_C(50000) // bytes of each chunk but the last
 
 struct fixture {
@@ -275,7 +275,7 @@ static void test_truncated(void **state)
 static void test_not_there(void **state)
 {
     struct fixture *fixture = *state;
-    want_error(fixture, 0, SPACE, -EUCLEAN, "there is no chunk at data-space address 3145728");
+    want_error(fixture, 0, SPACE, -EUCLEAN, "there is no chunk at data-space address 6291456");
     want_error(fixture, 2, UINT64_MAX, -EUCLEAN, "there is no chunk");
     want_error(fixture, BLOBS, 0, -EUCLEAN, "there is no blob 3");
 }
