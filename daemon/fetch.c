@@ -254,6 +254,38 @@ void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status)
 
 // --- starting ----------------------------------------------------------------------------------
 
+// Wants the row that a reference names, with or without its own waiter. Returns whether it is local.
+static bool want_target(struct tarn_fetch_run *run, uint32_t index,
+                        struct tarn_fetch_waiter *waiter)
+{
+    const struct tarn_tables *tables = &run->image->bootstrap.tables;
+    const struct tarn_location location = tarn_tables_location(tables, run->rows.first + index);
+    const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
+    const struct tarn_fetch_target target = {
+        .image = run->image,
+        .share = run->share,
+        .blob = location.blob,
+        .row = tarn_tables_find(tables, &blob, location.address),
+        .background = !run->items[index].demanded,
+    };
+    return tarn_fetch_want(run->fetch, &target, waiter);
+}
+
+// Readers wait for those of the rows that are on their way.
+static void demand_rows(struct tarn_fetch_run *run, uint64_t rows)
+{
+    for (uint32_t i = 0; i < run->rows.count; i++) {
+        struct tarn_fetch_row *row = &run->items[i];
+        if (!(rows >> i & 1) || row->demanded || row->state == TARN_ROW_IDLE)
+            continue;
+        row->demanded = true;
+        if (row->state == TARN_ROW_FETCHING)
+            tarn_range_promote(row->range);
+        else if (row->state == TARN_ROW_TARGET)
+            (void)want_target(run, i, NULL);
+    }
+}
+
 void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
 {
     struct tarn_fetch *fetch = run->fetch;
@@ -278,6 +310,8 @@ void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
     for (uint32_t i = index; i-- > 0;)
         if (needed >> i & 1 && run->items[i].state == TARN_ROW_IDLE)
             tarn_run_start(run, i, row->demanded);
+    if (row->demanded)
+        demand_rows(run, needed);
 }
 
 // The row that a reference names is there now, or cannot be had.
@@ -308,36 +342,9 @@ static void target_done(struct tarn_fetch_waiter *waiter, int status,
     tarn_run_release(run);
 }
 
-// Wants the row that a reference names, with or without its own waiter. Returns whether it is local.
-static bool want_target(struct tarn_fetch_run *run, uint32_t index,
-                        struct tarn_fetch_waiter *waiter)
-{
-    const struct tarn_tables *tables = &run->image->bootstrap.tables;
-    const struct tarn_location location = tarn_tables_location(tables, run->rows.first + index);
-    const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
-    const struct tarn_fetch_target target = {
-        .image = run->image,
-        .share = run->share,
-        .blob = location.blob,
-        .row = tarn_tables_find(tables, &blob, location.address),
-        .background = !run->items[index].demanded,
-    };
-    return tarn_fetch_want(run->fetch, &target, waiter);
-}
-
 void tarn_run_demand(struct tarn_fetch_run *run, uint32_t index)
 {
-    uint64_t rows = tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
-    for (uint32_t i = 0; i <= index; i++) {
-        struct tarn_fetch_row *row = &run->items[i];
-        if (!(rows >> i & 1) || row->demanded || row->state == TARN_ROW_IDLE)
-            continue;
-        row->demanded = true;
-        if (row->state == TARN_ROW_FETCHING)
-            tarn_range_promote(row->range);
-        else if (row->state == TARN_ROW_TARGET)
-            (void)want_target(run, i, NULL);
-    }
+    demand_rows(run, tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index)));
 }
 
 static void start_reference(struct tarn_fetch_run *run, uint32_t index)

@@ -181,7 +181,7 @@ int tarn_run_copy_local(struct tarn_fetch_run *run, uint32_t index,
                         const struct tarn_chunk_place *place) tarn_must_check;
 
 // fetch_range.c: makes ranges of the queued rows whose time has come and starts as many as there is room
-// for. Returns whether there were such rows.
+// for. Returns whether there are such rows again.
 bool tarn_fetch_start_ranges(struct tarn_fetch *fetch);
 // Starts the read of one that was counted; ends it at once if that fails.
 void tarn_range_start(struct tarn_fetch_range *range);

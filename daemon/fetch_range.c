@@ -198,7 +198,9 @@ static size_t plan_parts(const struct tarn_node_image *image, const struct queue
         const struct tarn_plan_item *last = &places[at + taken - 1];
         const uint64_t length = last->offset + last->length - places[at].offset;
         const bool demanded = is_demanded(queued + at, taken);
-        if (n > 0 && (total + length > TARN_FETCH_RANGE_LIMIT ||
+        // Two runs may want the same row, if one was left for another source.
+        const bool again = n > 0 && places[at].offset < parts[n - 1].offset + parts[n - 1].length;
+        if (n > 0 && (again || total + length > TARN_FETCH_RANGE_LIMIT ||
                       (background && demanded && total > TARN_FETCH_DELAY)))
             break;
         parts[n++] = (struct tarn_read_range){ places[at].offset, length };
@@ -330,16 +332,23 @@ static void fail_all(struct tarn_fetch *fetch)
     free(entries);
 }
 
+static bool any_due(const struct tarn_fetch *fetch)
+{
+    for (size_t i = 0; i < fetch->queued_count; i++)
+        if (!gathers(&fetch->queued[i]))
+            return true;
+    return false;
+}
+
 bool tarn_fetch_start_ranges(struct tarn_fetch *fetch)
 {
     const size_t total = fetch->queued_count;
-    size_t count = 0;
-    if (total > 0) {
+    if (any_due(fetch)) {
         tarn_autofree struct tarn_fetch_entry *taken = calloc(total, sizeof *taken);
         tarn_autofree struct queued *queued = calloc(total, sizeof *queued);
         tarn_autofree struct tarn_plan_item *places = calloc(total, sizeof *places);
         if (taken && queued && places) {
-            count = take_entries(fetch, taken);
+            const size_t count = take_entries(fetch, taken);
             const size_t rows = collect(taken, count, queued);
             for (size_t i = 0; i < rows;)
                 i += make_range(fetch, queued + i, rows - i, places);
@@ -350,5 +359,5 @@ bool tarn_fetch_start_ranges(struct tarn_fetch *fetch)
         }
     }
     tarn_fetch_start_waiting(fetch);
-    return count > 0;
+    return any_due(fetch); // one that could not start may have been what they gathered behind
 }

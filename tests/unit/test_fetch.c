@@ -78,6 +78,7 @@ struct fake {
     unsigned bad_times;
     unsigned short_times; // reads that end early without an error
     unsigned fail_times;  // reads that fail
+    unsigned deny_times;  // reads that do not even start
     bool hold;            // nothing is handed over
     bool last_background; // of the last read
     struct tarn_digest last;
@@ -141,8 +142,11 @@ static void step(uv_timer_t *timer)
 static int fake_read(struct tarn_repository *repository, const struct tarn_read *read,
                      struct tarn_transfer **transfer, struct tarn_err *err)
 {
-    (void)err;
     struct fake *fake = (struct fake *)repository;
+    if (fake->deny_times > 0) {
+        fake->deny_times--;
+        return tarn_fail(err, -EIO, "no reads today");
+    }
     struct fake_transfer *made = calloc(1, sizeof *made);
     made->transfer.repository = repository;
     made->read = *read;
@@ -521,6 +525,86 @@ static void test_fair_share(void **state)
     assert_int_equal(world->fakes[0].bytes, world->blobs[0].size);
 }
 
+// A reader comes for what needs chunks that gather behind a read ahead: all of it comes at once.
+static void test_reader_needs_what_gathers(void **state)
+{
+    struct world *world = *state;
+    struct fake *fake = &world->fakes[0];
+    struct waiter waiter;
+    fake->max_ranges = 8;
+    fake->hold = true;
+    want_ahead(world, 0, 0, RUN);
+    tarn_fetch_flush(world->fetch);
+    want_ahead(world, 0, 0, 0);
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(fake->reads, 1); // chunk 0 gathers
+    assert_false(want(world, &waiter, 0, 0, 1));
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(fake->reads, 2);
+    fake->hold = false;
+    wait(world);
+    assert_int_equal(waiter.status, 0);
+    assert_int_equal(fake->reads, 2); // both came in one
+}
+
+// The read that others gather behind waits for its turn and then cannot start: they go on.
+static void test_gathered_behind_none(void **state)
+{
+    struct world *world = *state;
+    struct fake *fake = &world->fakes[0];
+    struct waiter others[RUN - 1];
+    struct waiter waiter;
+    world->fakes[1].hold = true;
+    for (uint32_t i = 0; i < RUN - 1; i++) { // the place is as good as full
+        assert_false(want(world, &others[i], 1, 1, i));
+        tarn_fetch_flush(world->fetch);
+    }
+    fake->fail_times = 1;
+    assert_false(want(world, &waiter, 0, 1, RUN));
+    tarn_fetch_flush(world->fetch);
+    want_ahead(world, 0, 0, RUN); // waits for its turn
+    tarn_fetch_flush(world->fetch);
+    want_ahead(world, 0, 0, 0); // gathers
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(fake->reads, 1);
+    fake->deny_times = 1;
+    while (!waiter.woken)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    const unsigned reads = fake->reads;
+    world->fakes[1].hold = false;
+    wait(world);
+    assert_int_equal(waiter.status, -EIO);
+    assert_int_equal(fake->deny_times, 0);
+    assert_int_equal(reads, 2);
+}
+
+// Two runs of one image want the same chunks in one batch, as one was left for another source.
+static void test_gathered_twice(void **state)
+{
+    struct world *world = *state;
+    struct fake *fake = &world->fakes[0];
+    struct waiter waiter;
+    fake->max_ranges = 8;
+    fake->hold = true;
+    want_ahead(world, 0, 0, RUN);
+    tarn_fetch_flush(world->fetch);
+    want_ahead(world, 0, 0, 3);
+    assert_false(want(world, &waiter, 1, 0, 0));
+    tarn_fetch_flush(world->fetch);
+    tarn_fetch_hurry(world->fetch, &waiter.waiter, UINT64_MAX);
+    wait(world);
+    assert_int_equal(waiter.status, 0);
+    assert_int_equal(world->fakes[1].reads, 1);
+    while (world->images[1].references > 1000)
+        uv_run(&world->loop, UV_RUN_ONCE);
+    want_ahead(world, 0, 0, 3); // in a run of its own
+    tarn_fetch_flush(world->fetch);
+    fake->hold = false;
+    while (tarn_fetch_busy(world->fetch))
+        uv_run(&world->loop, UV_RUN_ONCE);
+    assert_in_range(check_space(world, 0), 5, 6);
+}
+
 static void test_references(void **state)
 {
     struct world *world = *state;
@@ -691,6 +775,9 @@ int main(void)
         CASE(test_cold_in_the_middle),
         CASE(test_one_fetch_for_all),
         CASE(test_ahead),
+        CASE(test_reader_needs_what_gathers),
+        CASE(test_gathered_behind_none),
+        CASE(test_gathered_twice),
         CASE(test_references),
         CASE(test_readers_first),
         CASE(test_fair_share),
