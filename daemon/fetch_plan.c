@@ -125,6 +125,7 @@ static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_m
     const uint32_t misses = item->misses;
     const bool goes_on =
         miss->address <= item->next && miss->address + miss->length + SEQUENCE_SLACK >= item->next;
+    item->run = goes_on ? item->run + 1 : 0;
     const uint64_t most = goes_on ? SEQUENCE_MOST : LARGE_MOST;
     struct tarn_span span = {
         .from = miss->address,
@@ -137,7 +138,8 @@ static struct tarn_span large_file(struct tarn_ahead *ahead, const struct tarn_m
         span.to = larger(span.to, miss->file + LARGE_OPEN);
         span.tail = TARN_AHEAD_LIBRARY_TAIL;
     } else if (misses > 1) { // the first may be the only one, at random
-        span.to = larger(span.to, miss->address + window(misses, LARGE_FIRST, most));
+        const uint32_t steps = item->run > 2 ? misses + item->run - 1 : misses;
+        span.to = larger(span.to, miss->address + window(steps, LARGE_FIRST, most));
     }
     if (span.to > end)
         span.to = end;

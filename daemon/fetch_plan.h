@@ -48,6 +48,7 @@ struct tarn_ahead_item {
     uint64_t key;
     uint64_t next; // where the last guess ended, of a large file
     uint32_t misses;
+    uint32_t run; // misses in a row that went on there
 };
 struct tarn_ahead {
     struct tarn_ahead_item items[TARN_AHEAD_ENTRIES];
