@@ -60,6 +60,11 @@ static inline bool tarn_data_file_written(const struct tarn_data_file *file, uin
     return atomic_load_explicit(&file->written[row / 64], memory_order_acquire) >> (row % 64) & 1;
 }
 
+static inline bool tarn_data_file_unwritable(const struct tarn_data_file *file)
+{
+    return atomic_load_explicit(&file->unwritable, memory_order_relaxed);
+}
+
 // Reads bytes of the data space. Blocks. -EIO: they cannot be read or are not all there; no chunk of the
 // file is verified any more then. Another -errno: the file cannot be opened now.
 int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *data,

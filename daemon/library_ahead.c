@@ -24,7 +24,11 @@ struct library {
         struct tarn_fetch_waiter waiter;
     };
     const struct tarn_server_options *options;
-    struct tarn_slot *slot; // a reference is held
+    struct tarn_slot *slot; // a reference is held, but for the time that it waits for a chunk
+    // While it waits: it does not keep a slot that nobody else uses.
+    uint32_t number;               // the slot's
+    struct tarn_node_image *image; // a reference is held
+    struct tarn_share *share;      // a reference is held
     uint64_t nid;
     bool started; // a reader opened it: it was not wanted whole yet
     unsigned tries;
@@ -137,10 +141,31 @@ static void start_examining(struct library *library)
     tarn_pool_submit(library->options->pool, &library->job);
 }
 
+static void let_slot_go(struct library *library)
+{
+    library->number = library->slot->number;
+    library->image = library->slot->image;
+    tarn_node_image_ref(library->image);
+    library->share = tarn_share_ref(library->slot->share);
+    tarn_slot_put(library->slot);
+    library->slot = NULL;
+}
+
+// Returns whether it is still there.
+static bool take_slot(struct library *library)
+{
+    library->slot = tarn_slots_get(library->options->slots, library->number);
+    tarn_share_unref(library->share);
+    tarn_node_image_unref(library->image);
+    library->share = NULL;
+    library->image = NULL;
+    return library->slot;
+}
+
 static void came(struct tarn_fetch_waiter *waiter, int status, const struct tarn_chunk_bytes *bytes)
 {
     struct library *library = (struct library *)((char *)waiter - offsetof(struct library, waiter));
-    if (status < 0 || bytes) // not to be had, or not kept
+    if (!take_slot(library) || status < 0 || bytes) // unmounted, not to be had, or not kept
         library_free(library);
     else
         start_examining(library);
@@ -173,6 +198,10 @@ static void wait_for(struct library *library, const struct tarn_read_source *sou
             break;
         if (piece.hole)
             continue;
+        if (tarn_data_file_unwritable(piece.file)) { // it would not be kept
+            library_free(library);
+            return;
+        }
         const struct tarn_blob_record blob = tarn_tables_blob(tables, piece.blob);
         uint32_t row = tarn_tables_find(tables, &blob, piece.address);
         const uint64_t end = piece.address + piece.length;
@@ -180,8 +209,10 @@ static void wait_for(struct library *library, const struct tarn_read_source *sou
             const struct tarn_fetch_target target = { image, library->slot->share, piece.blob, row,
                                                       true };
             library->waiter = (struct tarn_fetch_waiter){ .wake = came };
-            if (!tarn_fetch_want(library->options->fetch, &target, &library->waiter))
+            if (!tarn_fetch_want(library->options->fetch, &target, &library->waiter)) {
+                let_slot_go(library);
                 return;
+            }
         }
     }
     start_examining(library);

@@ -59,12 +59,11 @@ struct tarn_span tarn_read_ahead_plan(const struct tarn_fetch *fetch,
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
     const uint32_t limit = blob.first_row + blob.row_count - 1;
     const uint64_t end = piece->address + piece->length;
-    const bool unwritable = atomic_load_explicit(&piece->file->unwritable, memory_order_relaxed);
     bool news = false;
     uint32_t row = tarn_tables_find(tables, &blob, piece->address);
     for (; row < limit && tarn_tables_address(tables, row) < end; row++)
         news |= !tarn_fetch_knows(fetch, image, piece->blob, row);
-    if (!news || unwritable)
+    if (!news || tarn_data_file_unwritable(piece->file))
         return (struct tarn_span){ 0 };
     struct tarn_miss miss = {
         .blob = piece->blob,
@@ -99,6 +98,8 @@ static void want_rows(struct tarn_fetch *fetch, const struct tarn_read_source *s
 void tarn_read_ahead_want(struct tarn_fetch *fetch, const struct tarn_read_source *source,
                           uint32_t index, const struct tarn_span *span)
 {
+    if (tarn_data_file_unwritable(source->slot->image->files[index]))
+        return;
     want_rows(fetch, source, index, span->from, span->to);
     want_rows(fetch, source, index, tarn_max_u64(span->to, span->high - span->tail), span->high);
 }

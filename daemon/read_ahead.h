@@ -13,7 +13,8 @@ struct tarn_span tarn_read_ahead_plan(const struct tarn_fetch *fetch,
                                       const struct tarn_read_source *source,
                                       const struct tarn_read_piece *piece, uint64_t offset);
 
-// Wants the span of the data space of the blob with that index, in the background.
+// Wants the span of the data space of the blob with that index, in the background, unless it would
+// not be kept.
 void tarn_read_ahead_want(struct tarn_fetch *fetch, const struct tarn_read_source *source,
                           uint32_t index, const struct tarn_span *span);
 

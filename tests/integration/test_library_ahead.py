@@ -3,6 +3,7 @@
 for. Every file has a layer of its own, so that nothing but the program's list of libraries leads there."""
 import subprocess
 
+import bad_server
 import daemon_help
 import environment
 import pytest
@@ -105,3 +106,17 @@ def test_many_libraries_in_one_request(tmp_path, tarn, registry, line, place, re
     log = line.log()
     assert len(log) == 2 and log[1]["range"].count("-") >= len(LETTERS) - 1, log
     assert sum(r["received"] for r in log) < len(program) + sum(map(len, libraries.values())) * 2
+
+
+def test_unmount_while_a_library_does_not_come(tmp_path, tarn, registry, bad, place, request):
+    """Nobody has a file open then, and nobody is told so."""
+    one = library(tmp_path, "one")
+    program = compiled(tmp_path, "program", tmp_path / "one")
+    made = published_image(tmp_path, tarn, registry, request, [
+        layer({b"usr/bin/program": program}), layer({b"usr/lib/libone.so.1": one})])
+    tarn("mount", f"docker://{bad.host}/{made.name}:t", place)
+    rule = bad.fail(bad_server.stall(100), made.blobs[1])
+    assert read_page(place / "usr/bin/program") == program[:4096]
+    assert environment.wait_until(lambda: rule.hits)
+    assert tarn("umount", place).stderr == ""
+    bad.clear()

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
-#include "daemon/fetch.h"
+#include "daemon/read_ahead.h"
 #include "format/chunk_codec.h"
 #include "registry/repository_internal.h"
 #include "tests/support/test_bytes.h"
@@ -605,6 +605,24 @@ static void test_gathered_twice(void **state)
     assert_in_range(check_space(world, 0), 5, 6);
 }
 
+// Nothing comes ahead that would not be kept.
+static void test_ahead_of_a_full_store(void **state)
+{
+    struct world *world = *state;
+    struct tarn_slot slot = { .image = &world->images[0] };
+    const struct tarn_read_source source = { .slot = &slot };
+    const struct tarn_span span = { .to = SPACE };
+    struct tarn_data_file *file = slot.image->files[0];
+    atomic_store(&file->unwritable, true);
+    tarn_read_ahead_want(world->fetch, &source, 0, &span);
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(world->fakes[0].reads, 0);
+    atomic_store(&file->unwritable, false);
+    tarn_read_ahead_want(world->fetch, &source, 0, &span);
+    tarn_fetch_flush(world->fetch);
+    assert_int_equal(world->fakes[0].reads, 1);
+}
+
 static void test_references(void **state)
 {
     struct world *world = *state;
@@ -778,6 +796,7 @@ int main(void)
         CASE(test_reader_needs_what_gathers),
         CASE(test_gathered_behind_none),
         CASE(test_gathered_twice),
+        CASE(test_ahead_of_a_full_store),
         CASE(test_references),
         CASE(test_readers_first),
         CASE(test_fair_share),
