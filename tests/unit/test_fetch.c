@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
-#include "daemon/read_ahead.h"
+#include "daemon/fetch.h"
 #include "format/chunk_codec.h"
 #include "registry/repository_internal.h"
 #include "tests/support/test_bytes.h"
@@ -293,11 +293,16 @@ static int make_world(void **state)
     return 0;
 }
 
+static void wait_for_all(struct world *world)
+{
+    while (tarn_fetch_busy(world->fetch))
+        uv_run(&world->loop, UV_RUN_ONCE);
+}
+
 static int end_world(void **state)
 {
     struct world *world = *state;
-    while (tarn_fetch_busy(world->fetch))
-        uv_run(&world->loop, UV_RUN_ONCE);
+    wait_for_all(world);
     tarn_loop_queue_close(world->queue);
     uv_run(&world->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&world->loop), 0);
@@ -332,6 +337,13 @@ static bool want(struct world *world, struct waiter *waiter, size_t image, uint3
         return true;
     world->waiting++;
     return false;
+}
+
+static void start(struct world *world, struct waiter *waiter, size_t image, uint32_t blob,
+                  uint32_t chunk)
+{
+    assert_false(want(world, waiter, image, blob, chunk));
+    tarn_fetch_flush(world->fetch);
 }
 
 static void wait(struct world *world)
@@ -417,6 +429,12 @@ static void want_ahead(struct world *world, size_t image, uint32_t blob, uint32_
     assert_false(tarn_fetch_want(world->fetch, &target, NULL));
 }
 
+static void start_ahead(struct world *world, size_t image, uint32_t blob, uint32_t chunk)
+{
+    want_ahead(world, image, blob, chunk);
+    tarn_fetch_flush(world->fetch);
+}
+
 // What nobody waits for comes too, with what it needs, in one read.
 static void test_ahead(void **state)
 {
@@ -425,8 +443,7 @@ static void test_ahead(void **state)
         want_ahead(world, 0, 0, i);
     tarn_fetch_flush(world->fetch);
     assert_true(world->fakes[0].last_background);
-    while (tarn_fetch_busy(world->fetch))
-        uv_run(&world->loop, UV_RUN_ONCE);
+    wait_for_all(world);
     assert_int_equal(check_space(world, 0), RUN);
     assert_int_equal(world->fakes[0].reads, 1);
 }
@@ -464,8 +481,7 @@ static void test_readers_first_in_a_read(void **state)
         want_ahead(world, 0, 0, i);
     assert_false(want(world, &waiter, 0, 0, RUN));
     wait(world);
-    while (tarn_fetch_busy(world->fetch))
-        uv_run(&world->loop, UV_RUN_ONCE);
+    wait_for_all(world);
     assert_int_equal(waiter.status, 0);
     assert_int_equal(world->fakes[0].reads, 2);
     assert_true(world->fakes[0].last_background);
@@ -478,21 +494,17 @@ static void test_readers_first(void **state)
     struct world *world = *state;
     struct fake *fake = &world->fakes[0];
     fake->hold = true;
-    want_ahead(world, 0, 0, 0); // takes the only place that is sure
-    tarn_fetch_flush(world->fetch);
+    start_ahead(world, 0, 0, 0); // takes the only place that is sure
     assert_int_equal(fake->reads, 1);
     for (uint32_t i = 0; i < 7; i++) {
-        want_ahead(world, 0, 1, 3 * i);
-        tarn_fetch_flush(world->fetch);
+        start_ahead(world, 0, 1, 3 * i);
     }
     const unsigned before = fake->reads;
     assert_in_range(before, 2, 8); // the others wait
-    want_ahead(world, 0, 0, RUN);
-    tarn_fetch_flush(world->fetch);
+    start_ahead(world, 0, 0, RUN);
     assert_int_equal(fake->reads, before);
     struct waiter waiter;
-    assert_false(want(world, &waiter, 0, 0, RUN)); // the same chunk, now with a reader
-    tarn_fetch_flush(world->fetch);
+    start(world, &waiter, 0, 0, RUN); // the same chunk, now with a reader
     assert_int_equal(fake->reads, before + 1);
     assert_true(tarn_digest_equal(&fake->last, &world->blobs[0].digest));
     assert_false(fake->last_background);
@@ -507,14 +519,11 @@ static void test_fair_share(void **state)
     struct world *world = *state;
     world->fakes[0].hold = true;
     struct waiter stuck[CHUNKS];
-    for (uint32_t i = 0; i < CHUNKS; i++) {
-        assert_false(want(world, &stuck[i], 0, 0, i));
-        tarn_fetch_flush(world->fetch); // each a read of its own
-    }
+    for (uint32_t i = 0; i < CHUNKS; i++)
+        start(world, &stuck[i], 0, 0, i); // each a read of its own
     assert_in_range(world->fakes[0].reads, 2, 12);
     struct waiter waiter;
-    assert_false(want(world, &waiter, 1, 1, 0));
-    tarn_fetch_flush(world->fetch);
+    start(world, &waiter, 1, 1, 0);
     assert_int_equal(world->fakes[1].reads, 1);
     while (!waiter.woken)
         uv_run(&world->loop, UV_RUN_ONCE);
@@ -533,13 +542,10 @@ static void test_reader_needs_what_gathers(void **state)
     struct waiter waiter;
     fake->max_ranges = 8;
     fake->hold = true;
-    want_ahead(world, 0, 0, RUN);
-    tarn_fetch_flush(world->fetch);
-    want_ahead(world, 0, 0, 0);
-    tarn_fetch_flush(world->fetch);
+    start_ahead(world, 0, 0, RUN);
+    start_ahead(world, 0, 0, 0);
     assert_int_equal(fake->reads, 1); // chunk 0 gathers
-    assert_false(want(world, &waiter, 0, 0, 1));
-    tarn_fetch_flush(world->fetch);
+    start(world, &waiter, 0, 0, 1);
     assert_int_equal(fake->reads, 2);
     fake->hold = false;
     wait(world);
@@ -555,17 +561,12 @@ static void test_gathered_behind_none(void **state)
     struct waiter others[RUN - 1];
     struct waiter waiter;
     world->fakes[1].hold = true;
-    for (uint32_t i = 0; i < RUN - 1; i++) { // the place is as good as full
-        assert_false(want(world, &others[i], 1, 1, i));
-        tarn_fetch_flush(world->fetch);
-    }
+    for (uint32_t i = 0; i < RUN - 1; i++) // the place is as good as full
+        start(world, &others[i], 1, 1, i);
     fake->fail_times = 1;
-    assert_false(want(world, &waiter, 0, 1, RUN));
-    tarn_fetch_flush(world->fetch);
-    want_ahead(world, 0, 0, RUN); // waits for its turn
-    tarn_fetch_flush(world->fetch);
-    want_ahead(world, 0, 0, 0); // gathers
-    tarn_fetch_flush(world->fetch);
+    start(world, &waiter, 0, 1, RUN);
+    start_ahead(world, 0, 0, RUN); // waits for its turn
+    start_ahead(world, 0, 0, 0);   // gathers
     assert_int_equal(fake->reads, 1);
     fake->deny_times = 1;
     while (!waiter.woken)
@@ -586,41 +587,19 @@ static void test_gathered_twice(void **state)
     struct waiter waiter;
     fake->max_ranges = 8;
     fake->hold = true;
-    want_ahead(world, 0, 0, RUN);
-    tarn_fetch_flush(world->fetch);
+    start_ahead(world, 0, 0, RUN);
     want_ahead(world, 0, 0, 3);
-    assert_false(want(world, &waiter, 1, 0, 0));
-    tarn_fetch_flush(world->fetch);
+    start(world, &waiter, 1, 0, 0);
     tarn_fetch_hurry(world->fetch, &waiter.waiter, UINT64_MAX);
     wait(world);
     assert_int_equal(waiter.status, 0);
     assert_int_equal(world->fakes[1].reads, 1);
     while (world->images[1].references > 1000)
         uv_run(&world->loop, UV_RUN_ONCE);
-    want_ahead(world, 0, 0, 3); // in a run of its own
-    tarn_fetch_flush(world->fetch);
+    start_ahead(world, 0, 0, 3); // in a run of its own
     fake->hold = false;
-    while (tarn_fetch_busy(world->fetch))
-        uv_run(&world->loop, UV_RUN_ONCE);
+    wait_for_all(world);
     assert_in_range(check_space(world, 0), 5, 6);
-}
-
-// Nothing comes ahead that would not be kept.
-static void test_ahead_of_a_full_store(void **state)
-{
-    struct world *world = *state;
-    struct tarn_slot slot = { .image = &world->images[0] };
-    const struct tarn_read_source source = { .slot = &slot };
-    const struct tarn_span span = { .to = SPACE };
-    struct tarn_data_file *file = slot.image->files[0];
-    atomic_store(&file->unwritable, true);
-    tarn_read_ahead_want(world->fetch, &source, 0, &span);
-    tarn_fetch_flush(world->fetch);
-    assert_int_equal(world->fakes[0].reads, 0);
-    atomic_store(&file->unwritable, false);
-    tarn_read_ahead_want(world->fetch, &source, 0, &span);
-    tarn_fetch_flush(world->fetch);
-    assert_int_equal(world->fakes[0].reads, 1);
 }
 
 static void test_references(void **state)
@@ -796,7 +775,6 @@ int main(void)
         CASE(test_reader_needs_what_gathers),
         CASE(test_gathered_behind_none),
         CASE(test_gathered_twice),
-        CASE(test_ahead_of_a_full_store),
         CASE(test_references),
         CASE(test_readers_first),
         CASE(test_fair_share),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "daemon/fetch_plan.h"
+#include "daemon/read_ahead.h"
 
 #define K UINT64_C(1024)
 
@@ -207,6 +208,19 @@ static void test_sequence(void **state)
     }
 }
 
+// Nothing comes ahead that would not be kept: the engine is not even asked.
+static void test_ahead_of_a_full_store(void **state)
+{
+    (void)state;
+    struct tarn_data_file file = { .unwritable = true };
+    struct tarn_data_file *files[] = { &file };
+    struct tarn_node_image image = { .files = files };
+    struct tarn_slot slot = { .image = &image };
+    const struct tarn_read_source source = { .slot = &slot };
+    const struct tarn_span span = { .to = 1 << 20 };
+    tarn_read_ahead_want(NULL, &source, 0, &span);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,7 +228,7 @@ int main(void)
         cmocka_unit_test(test_ranges),       cmocka_unit_test(test_whole_file),
         cmocka_unit_test(test_small_files),  cmocka_unit_test(test_large_file),
         cmocka_unit_test(test_sequence),     cmocka_unit_test(test_regions_in_turn),
-        cmocka_unit_test(test_middle_files),
+        cmocka_unit_test(test_middle_files), cmocka_unit_test(test_ahead_of_a_full_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
