@@ -13,6 +13,8 @@
 enum {
     TRIES_MAX = 8,   // a head, its segments, the dynamic section, its strings
     FOUND_MAX = 128, // libraries of one file
+    // looked up for one file: a hundred libraries take a few thousand, a maze of links any number
+    NAMES_MAX = 16384,
 };
 
 // A file that is looked at. It goes back and forth: the pool examines what is there; the loop wants what
@@ -102,9 +104,10 @@ static void find_libraries(struct library *library, const struct tarn_erofs *ero
         return;
     const char *name = (const char *)needs->names.data;
     const char *end = name + needs->names.length;
+    unsigned names = NAMES_MAX;
     for (; name < end && library->found_count < FOUND_MAX; name += strlen(name) + 1) {
         struct tarn_erofs_inode inode;
-        if (tarn_library_search(erofs, needs, name, &inode) == 0)
+        if (tarn_library_search(erofs, needs, name, &names, &inode) == 0)
             library->found[library->found_count++] = inode.nid;
     }
 }

@@ -24,38 +24,46 @@ static const char *triplet(uint16_t machine)
     }
 }
 
-static int find_file(const struct tarn_erofs *erofs, const char *path,
+static int find_file(const struct tarn_erofs *erofs, const char *path, unsigned *names,
                      struct tarn_erofs_inode *inode)
 {
-    const int ret = tarn_erofs_follow(erofs, path, inode);
+    const int ret = tarn_erofs_follow(erofs, path, names, inode);
     return ret == 0 && S_ISREG(inode->mode) ? 0 : -ENOENT;
 }
 
+struct search {
+    const struct tarn_erofs *erofs;
+    const char *name;
+    unsigned *names;
+    struct tarn_erofs_inode *inode;
+};
+
 // In the directory, whose path need not end, with an optional directory below it.
-static int find_in(const struct tarn_erofs *erofs, const char *directory, const char *below,
-                   const char *name, struct tarn_erofs_inode *inode)
+static int find_in(const struct search *search, const char *directory, const char *below)
 {
     char path[PATH_MAX];
     const int length = (int)strcspn(directory, ":");
     if (length == 0 || directory[0] != '/' || memchr(directory, '$', (size_t)length))
         return -ENOENT;
-    const int n = snprintf(path, sizeof path, "%.*s/%s/%s", length, directory, below, name);
-    return n < (int)sizeof path ? find_file(erofs, path, inode) : -ENOENT;
+    const int n = snprintf(path, sizeof path, "%.*s/%s/%s", length, directory, below, search->name);
+    return n < (int)sizeof path ? find_file(search->erofs, path, search->names, search->inode)
+                                : -ENOENT;
 }
 
 int tarn_library_search(const struct tarn_erofs *erofs, const struct tarn_elf_needs *needs,
-                        const char *name, struct tarn_erofs_inode *inode)
+                        const char *name, unsigned *names, struct tarn_erofs_inode *inode)
 {
     static const char *const standard[] = {
         "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib",
     };
     if (name[0] == '/')
-        return find_file(erofs, name, inode);
+        return find_file(erofs, name, names, inode);
     if (name[0] == '\0' || strchr(name, '/'))
         return -ENOENT;
+    const struct search search = { erofs, name, names, inode };
     const char *directory = needs->runpath.length ? (const char *)needs->runpath.data : NULL;
     while (directory) {
-        if (find_in(erofs, directory, "", name, inode) == 0)
+        if (find_in(&search, directory, "") == 0)
             return 0;
         directory = strchr(directory, ':');
         if (directory)
@@ -63,10 +71,10 @@ int tarn_library_search(const struct tarn_erofs *erofs, const struct tarn_elf_ne
     }
     const char *below = triplet(needs->machine);
     for (size_t i = 0; below && i < 2; i++)
-        if (find_in(erofs, standard[i], below, name, inode) == 0)
+        if (find_in(&search, standard[i], below) == 0)
             return 0;
     for (size_t i = 0; i < sizeof standard / sizeof standard[0]; i++)
-        if (find_in(erofs, standard[i], "", name, inode) == 0)
+        if (find_in(&search, standard[i], "") == 0)
             return 0;
     return -ENOENT;
 }

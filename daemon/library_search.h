@@ -8,8 +8,10 @@
 #include "daemon/elf_needs.h"
 #include "format/erofs_reader.h"
 
-// The regular file of this name or absolute path. -ENOENT if there is none. Any thread.
+// The regular file of this name or absolute path. -ENOENT if there is none, or if it is not found before
+// *names, how many names may be looked up in directories, has come down to 0. Any thread.
 int tarn_library_search(const struct tarn_erofs *erofs, const struct tarn_elf_needs *needs,
-                        const char *name, struct tarn_erofs_inode *inode) tarn_must_check;
+                        const char *name, unsigned *names,
+                        struct tarn_erofs_inode *inode) tarn_must_check;
 
 #endif

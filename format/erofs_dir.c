@@ -190,7 +190,7 @@ static int expand(const struct tarn_erofs *erofs, const struct tarn_erofs_inode 
     return 0;
 }
 
-int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path,
+int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path, unsigned *names,
                       struct tarn_erofs_inode *inode)
 {
     char text[PATH_MAX];
@@ -204,6 +204,9 @@ int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path,
         rest += strspn(rest, "/");
         if (*rest == '\0')
             return 0;
+        if (*names == 0)
+            return -ELOOP;
+        --*names;
         const size_t length = strcspn(rest, "/");
         struct tarn_erofs_inode next;
         uint64_t nid;

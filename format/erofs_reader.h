@@ -85,8 +85,8 @@ int tarn_erofs_lookup(const struct tarn_erofs *erofs, const struct tarn_erofs_in
 int tarn_erofs_walk(const struct tarn_erofs *erofs, const char *path,
                     struct tarn_erofs_inode *inode) tarn_must_check;
 // The same, following symbolic links, the last one too, as a process does whose root this is. -ELOOP
-// for more than 40; -ENAMETOOLONG.
-int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path,
+// for more than 40, or when *names, how many names may be looked up, has come down to 0; -ENAMETOOLONG.
+int tarn_erofs_follow(const struct tarn_erofs *erofs, const char *path, unsigned *names,
                       struct tarn_erofs_inode *inode) tarn_must_check;
 
 // --- contents --------------------------------------------------------------------------------

@@ -364,6 +364,12 @@ static void add_link(struct tarn_sample *sample, struct tarn_node *parent, const
     inode->target.length = (uint32_t)strlen(target);
 }
 
+static int follow(const struct tarn_erofs *erofs, const char *path, struct tarn_erofs_inode *inode)
+{
+    unsigned names = 100;
+    return tarn_erofs_follow(erofs, path, &names, inode);
+}
+
 static void test_follow(void **state)
 {
     (void)state;
@@ -387,18 +393,23 @@ static void test_follow(void **state)
     static const char *const to_fifo[] = { "usr/lib/a.1", "/lib/a",       "lib/a.1",       "lib/up",
                                            "/lib/top",    "usr/out/a.1/", "lib/../lib/top" };
     for (size_t i = 0; i < sizeof to_fifo / sizeof to_fifo[0]; i++) {
-        if (tarn_erofs_follow(&erofs, to_fifo[i], &inode) != 0 || !S_ISFIFO(inode.mode))
+        if (follow(&erofs, to_fifo[i], &inode) != 0 || !S_ISFIFO(inode.mode))
             fail_msg("%s does not lead there", to_fifo[i]);
     }
-    assert_int_equal(tarn_erofs_follow(&erofs, "/", &inode), 0);
+    assert_int_equal(follow(&erofs, "/", &inode), 0);
     assert_int_equal(inode.nid, erofs.root_nid);
-    assert_int_equal(tarn_erofs_follow(&erofs, "usr/loop", &inode), -ELOOP);
-    assert_int_equal(tarn_erofs_follow(&erofs, "usr/gone", &inode), -ENOENT);
-    assert_int_equal(tarn_erofs_follow(&erofs, "lib/a/x", &inode), -ENOTDIR);
+    assert_int_equal(follow(&erofs, "usr/loop", &inode), -ELOOP);
+    assert_int_equal(follow(&erofs, "usr/gone", &inode), -ENOENT);
+    assert_int_equal(follow(&erofs, "lib/a/x", &inode), -ENOTDIR);
     char path[5000];
     memset(path, '/', sizeof path);
     path[4096] = '\0';
-    assert_int_equal(tarn_erofs_follow(&erofs, path, &inode), -ENAMETOOLONG);
+    assert_int_equal(follow(&erofs, path, &inode), -ENAMETOOLONG);
+    unsigned names = 5; // lib, usr, lib, a, a.1
+    assert_int_equal(tarn_erofs_follow(&erofs, "lib/a", &names, &inode), 0);
+    assert_int_equal(names, 0);
+    names = 4;
+    assert_int_equal(tarn_erofs_follow(&erofs, "lib/a", &names, &inode), -ELOOP);
 }
 
 static void test_deep(void **state)
