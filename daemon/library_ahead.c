@@ -26,11 +26,7 @@ struct library {
         struct tarn_fetch_waiter waiter;
     };
     const struct tarn_server_options *options;
-    struct tarn_slot *slot; // a reference is held, but for the time that it waits for a chunk
-    // While it waits: it does not keep a slot that nobody else uses.
-    uint32_t number;               // the slot's
-    struct tarn_node_image *image; // a reference is held
-    struct tarn_share *share;      // a reference is held
+    struct tarn_slot *slot; // a reference is held
     uint64_t nid;
     bool started; // a reader opened it: it was not wanted whole yet
     unsigned tries;
@@ -144,31 +140,10 @@ static void start_examining(struct library *library)
     tarn_pool_submit(library->options->pool, &library->job);
 }
 
-static void let_slot_go(struct library *library)
-{
-    library->number = library->slot->number;
-    library->image = library->slot->image;
-    tarn_node_image_ref(library->image);
-    library->share = tarn_share_ref(library->slot->share);
-    tarn_slot_put(library->slot);
-    library->slot = NULL;
-}
-
-// Returns whether it is still there.
-static bool take_slot(struct library *library)
-{
-    library->slot = tarn_slots_get(library->options->slots, library->number);
-    tarn_share_unref(library->share);
-    tarn_node_image_unref(library->image);
-    library->share = NULL;
-    library->image = NULL;
-    return library->slot;
-}
-
 static void came(struct tarn_fetch_waiter *waiter, int status, const struct tarn_chunk_bytes *bytes)
 {
     struct library *library = (struct library *)((char *)waiter - offsetof(struct library, waiter));
-    if (!take_slot(library) || status < 0 || bytes) // unmounted, not to be had, or not kept
+    if (status < 0 || bytes) // not to be had, or not kept
         library_free(library);
     else
         start_examining(library);
@@ -212,10 +187,8 @@ static void wait_for(struct library *library, const struct tarn_read_source *sou
             const struct tarn_fetch_target target = { image, library->slot->share, piece.blob, row,
                                                       true };
             library->waiter = (struct tarn_fetch_waiter){ .wake = came };
-            if (!tarn_fetch_want(library->options->fetch, &target, &library->waiter)) {
-                let_slot_go(library);
+            if (!tarn_fetch_want(library->options->fetch, &target, &library->waiter))
                 return;
-            }
         }
     }
     start_examining(library);

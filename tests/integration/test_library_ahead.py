@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program's libraries come as soon as somebody reads the program's first page, before they are asked
 for. Every file has a layer of its own, so that nothing but the program's list of libraries leads there."""
+import os
+import signal
 import subprocess
 
 import bad_server
@@ -108,15 +110,19 @@ def test_many_libraries_in_one_request(tmp_path, tarn, registry, line, place, re
     assert sum(r["received"] for r in log) < len(program) + sum(map(len, libraries.values())) * 2
 
 
-def test_unmount_while_a_library_does_not_come(tmp_path, tarn, registry, bad, place, request):
-    """Nobody has a file open then, and nobody is told so."""
+def test_end_while_a_library_does_not_come(tmp_path, tarn, registry, bad, place, request):
+    """The mount goes, and the daemon gives way to the next one."""
     one = library(tmp_path, "one")
     program = compiled(tmp_path, "program", tmp_path / "one")
     made = published_image(tmp_path, tarn, registry, request, [
         layer({b"usr/bin/program": program}), layer({b"usr/lib/libone.so.1": one})])
-    tarn("mount", f"docker://{bad.host}/{made.name}:t", place)
+    words = ["mount", "--timeout", 600, f"docker://{bad.host}/{made.name}:t", place]
+    tarn(*words)
     rule = bad.fail(bad_server.stall(100), made.blobs[1])
     assert read_page(place / "usr/bin/program") == program[:4096]
     assert environment.wait_until(lambda: rule.hits)
-    assert tarn("umount", place).stderr == ""
+    os.kill(daemon_help.daemon(tarn), signal.SIGTERM)
+    assert environment.wait_until(lambda: "told to end" in daemon_help.log_of(tarn))
+    assert tarn("umount", place).stderr == "", "nobody has a file open"
+    assert environment.wait_until(lambda: tarn.run(*words).code == 0)
     bad.clear()
