@@ -326,7 +326,8 @@ static void fail_all(struct tarn_fetch *fetch)
     fetch->queued_capacity = 0;
     for (size_t i = 0; i < total; i++) {
         entries[i].run->items[entries[i].index].listed = false;
-        tarn_run_fail(entries[i].run, entries[i].index, -ENOMEM);
+        if (entries[i].run->items[entries[i].index].state == TARN_ROW_QUEUED)
+            tarn_run_fail(entries[i].run, entries[i].index, -ENOMEM);
         tarn_run_release(entries[i].run);
     }
     free(entries);
