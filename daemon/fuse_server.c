@@ -322,8 +322,3 @@ bool tarn_connection_drop_name(struct tarn_connection *connection, uint64_t dire
     return fuse_lowlevel_notify_inval_entry(connection->session, directory, terminated, length) ==
            0;
 }
-
-uint64_t tarn_connection_pending(const struct tarn_connection *connection)
-{
-    return atomic_load(&connection->pending);
-}

@@ -49,6 +49,4 @@ void tarn_connection_forget_slot(struct tarn_connection *connection, uint32_t nu
 bool tarn_connection_drop_name(struct tarn_connection *connection, uint64_t directory,
                                const char *name, size_t length);
 
-uint64_t tarn_connection_pending(const struct tarn_connection *connection); // reads that wait
-
 #endif

@@ -53,6 +53,14 @@ struct tarn_node *tarn_sample_add(struct tarn_sample *sample, struct tarn_node *
     return node;
 }
 
+void tarn_sample_symlink_to(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
+                            const char *target)
+{
+    struct tarn_inode *inode = tarn_sample_add(sample, parent, name, S_IFLNK | 0777)->inode;
+    inode->target.bytes = target;
+    inode->target.length = (uint32_t)strlen(target);
+}
+
 void tarn_sample_link(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
                       struct tarn_inode *inode)
 {
@@ -64,13 +72,12 @@ void tarn_sample_link(struct tarn_sample *sample, struct tarn_node *parent, cons
 void tarn_sample_symlink(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
                          size_t length)
 {
-    struct tarn_node *node = tarn_sample_add(sample, parent, name, S_IFLNK | 0777);
     char *target = tarn_arena_alloc(tarn_tree_arena(sample->tree), length + 1);
     require(target, "target");
     for (size_t i = 0; i < length; i++)
         target[i] = (char)(i % 200 == 199 ? '/' : 'a' + (i + length) % 26);
-    node->inode->target.bytes = target;
-    node->inode->target.length = (uint32_t)length;
+    target[length] = '\0';
+    tarn_sample_symlink_to(sample, parent, name, target);
 }
 
 // --- contents ------------------------------------------------------------------------------

@@ -29,9 +29,13 @@ TARN_DEFINE_CLEANUP(struct tarn_sample, tarn_sample_free)
 // The node `name` below parent, with a new inode of this mode. The name is a C string.
 struct tarn_node *tarn_sample_add(struct tarn_sample *sample, struct tarn_node *parent,
                                   const char *name, uint32_t mode);
+// A symbolic link; target is borrowed.
+void tarn_sample_symlink_to(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
+                            const char *target);
 // A further name of an inode.
 void tarn_sample_link(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
                       struct tarn_inode *inode);
+// A symbolic link with a made-up target of this length.
 void tarn_sample_symlink(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
                          size_t length);
 

@@ -356,14 +356,6 @@ static void test_cookies(void **state)
     assert_int_equal(tarn_erofs_walk(&erofs, "././/../!x", &inode), 0);
 }
 
-static void add_link(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
-                     const char *target)
-{
-    struct tarn_inode *inode = tarn_sample_add(sample, parent, name, S_IFLNK | 0777)->inode;
-    inode->target.bytes = target;
-    inode->target.length = (uint32_t)strlen(target);
-}
-
 static int follow(const struct tarn_erofs *erofs, const char *path, struct tarn_erofs_inode *inode)
 {
     unsigned names = 100;
@@ -378,13 +370,13 @@ static void test_follow(void **state)
     struct tarn_node *usr = tarn_sample_add(sample, root, "usr", S_IFDIR | 0755);
     struct tarn_node *lib = tarn_sample_add(sample, usr, "lib", S_IFDIR | 0755);
     tarn_sample_add(sample, lib, "a.1", S_IFIFO | 0600);
-    add_link(sample, lib, "a", "a.1");
-    add_link(sample, root, "lib", "usr/lib");
-    add_link(sample, lib, "up", "../../lib/./a");
-    add_link(sample, lib, "top", "/usr//lib/up");
-    add_link(sample, usr, "out", "/../../lib");
-    add_link(sample, usr, "loop", "loop");
-    add_link(sample, usr, "gone", "nothing/a");
+    tarn_sample_symlink_to(sample, lib, "a", "a.1");
+    tarn_sample_symlink_to(sample, root, "lib", "usr/lib");
+    tarn_sample_symlink_to(sample, lib, "up", "../../lib/./a");
+    tarn_sample_symlink_to(sample, lib, "top", "/usr//lib/up");
+    tarn_sample_symlink_to(sample, usr, "out", "/../../lib");
+    tarn_sample_symlink_to(sample, usr, "loop", "loop");
+    tarn_sample_symlink_to(sample, usr, "gone", "nothing/a");
     tarn_autobuf struct tarn_buf image = { 0 };
     tarn_sample_image(sample, &image);
     struct tarn_erofs erofs;

@@ -12,14 +12,6 @@
 #include "daemon/library_search.h"
 #include "tests/support/sample_tree.h"
 
-static void add_link(struct tarn_sample *sample, struct tarn_node *parent, const char *name,
-                     const char *target)
-{
-    struct tarn_inode *inode = tarn_sample_add(sample, parent, name, S_IFLNK | 0777)->inode;
-    inode->target.bytes = target;
-    inode->target.length = (uint32_t)strlen(target);
-}
-
 static int search(const struct tarn_erofs *erofs, const char *runpath, const char *name,
                   unsigned *names)
 {
@@ -47,7 +39,7 @@ static void test_maze(void **state)
             memcpy(targets[i] + k, "/lib/../", 8);
         snprintf(targets[i] + LENGTH, 8, "m%zu", i + 1);
         snprintf(names_of[i], 8, "m%zu", i);
-        add_link(sample, root, names_of[i], targets[i]);
+        tarn_sample_symlink_to(sample, root, names_of[i], targets[i]);
     }
     tarn_autobuf struct tarn_buf image = { 0 };
     tarn_sample_image(sample, &image);
