@@ -30,9 +30,9 @@ static bool piece_local(const struct tarn_read_source *source, const struct tarn
 {
     const struct tarn_tables *tables = &source->slot->image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
-    for (; row != TARN_NONE && tarn_tables_address(tables, row) < piece->address + piece->length;
-         row++) {
+    const struct tarn_row_range rows =
+        tarn_tables_rows(tables, &blob, piece->address, piece->address + piece->length);
+    for (uint32_t row = rows.first; row < rows.end; row++) {
         const uint32_t file_row = row - blob.first_row;
         if (tarn_data_file_verified(piece->file, file_row))
             continue;
@@ -53,7 +53,7 @@ static bool piece_local(const struct tarn_read_source *source, const struct tarn
                  piece->file->name, (unsigned long long)tarn_tables_address(tables, row));
         return false;
     }
-    return row != TARN_NONE;
+    return rows.whole;
 }
 
 // 1 all is local, 0 something is missing, -errno.

@@ -70,12 +70,12 @@ static bool is_verified(const struct tarn_node_image *image, const struct tarn_r
 {
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
-    const uint64_t end = piece->address + piece->length;
-    for (; row != TARN_NONE && tarn_tables_address(tables, row) < end; row++)
+    const struct tarn_row_range rows =
+        tarn_tables_rows(tables, &blob, piece->address, piece->address + piece->length);
+    for (uint32_t row = rows.first; row < rows.end; row++)
         if (!tarn_data_file_verified(piece->file, row - blob.first_row))
             return false;
-    return row != TARN_NONE;
+    return rows.whole;
 }
 
 static int read_file(void *context, uint64_t offset, void *bytes, size_t length)
@@ -181,9 +181,9 @@ static void wait_for(struct library *library, const struct tarn_read_source *sou
             return;
         }
         const struct tarn_blob_record blob = tarn_tables_blob(tables, piece.blob);
-        uint32_t row = tarn_tables_find(tables, &blob, piece.address);
-        const uint64_t end = piece.address + piece.length;
-        for (; row != TARN_NONE && tarn_tables_address(tables, row) < end; row++) {
+        const struct tarn_row_range rows =
+            tarn_tables_rows(tables, &blob, piece.address, piece.address + piece.length);
+        for (uint32_t row = rows.first; row < rows.end; row++) {
             const struct tarn_fetch_target target = { image, library->slot->share, piece.blob, row,
                                                       true };
             library->waiter = (struct tarn_fetch_waiter){ .wake = came };

@@ -7,12 +7,11 @@ static void close_gaps(const struct tarn_fetch *fetch, struct tarn_node_image *i
 {
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
     const uint64_t high = tarn_min_u64(span->high, blob.data_length);
     const uint64_t most =
         high - tarn_min_u64(high, span->to) <= span->slack ? high : span->to + span->slack;
-    uint32_t row = tarn_tables_find(tables, &blob, tarn_min_u64(span->to, high - 1));
-    for (; row < limit && tarn_tables_address(tables, row) < most; row++)
+    struct tarn_row_range rows = tarn_tables_rows(tables, &blob, span->to, most);
+    for (uint32_t row = rows.first; row < rows.end; row++)
         if (tarn_tables_address(tables, row) >= span->to &&
             tarn_fetch_knows(fetch, image, index, row)) {
             span->to = tarn_tables_address(tables, row);
@@ -22,9 +21,8 @@ static void close_gaps(const struct tarn_fetch *fetch, struct tarn_node_image *i
         span->to = tarn_max_u64(span->to, high);
     const uint64_t least =
         span->from - span->low <= span->slack ? span->low : span->from - span->slack;
-    row = tarn_tables_find(tables, &blob, span->from);
-    for (; row != TARN_NONE && row > blob.first_row && tarn_tables_address(tables, row) > least;
-         row--)
+    rows = tarn_tables_rows(tables, &blob, least, span->from + 1);
+    for (uint32_t row = rows.end; row-- > rows.first + 1;)
         if (tarn_fetch_knows(fetch, image, index, row - 1)) {
             span->from = tarn_tables_address(tables, row);
             return;
@@ -42,9 +40,8 @@ static bool lonely(const struct tarn_fetch *fetch, struct tarn_node_image *image
     const uint64_t from = miss->address - tarn_min_u64(miss->address - miss->file, TARN_AHEAD_NEAR);
     const uint64_t to = tarn_min_u64(miss->address + miss->length + TARN_AHEAD_NEAR,
                                      tarn_min_u64(miss->file + miss->size, blob.data_length));
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    uint32_t row = tarn_tables_find(tables, &blob, from);
-    for (; row < limit && tarn_tables_address(tables, row) < to; row++)
+    const struct tarn_row_range rows = tarn_tables_rows(tables, &blob, from, to);
+    for (uint32_t row = rows.first; row < rows.end; row++)
         if (tarn_fetch_knows(fetch, image, miss->blob, row))
             return false;
     return true;
@@ -57,11 +54,10 @@ struct tarn_span tarn_read_ahead_plan(const struct tarn_fetch *fetch,
     struct tarn_node_image *image = source->slot->image;
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    const uint64_t end = piece->address + piece->length;
+    const struct tarn_row_range rows =
+        tarn_tables_rows(tables, &blob, piece->address, piece->address + piece->length);
     bool news = false;
-    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
-    for (; row < limit && tarn_tables_address(tables, row) < end; row++)
+    for (uint32_t row = rows.first; row < rows.end; row++)
         news |= !tarn_fetch_knows(fetch, image, piece->blob, row);
     if (!news || tarn_data_file_unwritable(piece->file))
         return (struct tarn_span){ 0 };
@@ -85,12 +81,10 @@ static void want_rows(struct tarn_fetch *fetch, const struct tarn_read_source *s
     struct tarn_node_image *image = source->slot->image;
     const struct tarn_tables *tables = &image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, index);
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    uint32_t row = from < to ? tarn_tables_find(tables, &blob, from) : limit;
-    for (; row < limit && tarn_tables_address(tables, row) < to; row++) {
+    const struct tarn_row_range rows = tarn_tables_rows(tables, &blob, from, to);
+    for (uint32_t row = rows.first; row < rows.end; row++) {
         const struct tarn_fetch_target target = { image, source->slot->share, index, row, true };
-        if (tarn_tables_location(tables, row).kind != TARN_LOCATION_GAP &&
-            !tarn_fetch_knows(fetch, image, index, row))
+        if (!tarn_fetch_knows(fetch, image, index, row))
             (void)tarn_fetch_want(fetch, &target, NULL);
     }
 }

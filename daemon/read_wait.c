@@ -261,10 +261,9 @@ static int want_piece(struct tarn_pending_read *read, const struct tarn_read_sou
     struct tarn_span ahead = { 0 };
     if (!read->started)
         ahead = tarn_read_ahead_plan(fetch, source, piece, offset);
-    uint32_t row = tarn_tables_find(tables, &blob, piece->address);
-    const uint64_t end = piece->address + piece->length;
-    const uint32_t limit = blob.first_row + blob.row_count - 1;
-    for (; row < limit && tarn_tables_address(tables, row) < end; row++) {
+    const struct tarn_row_range rows =
+        tarn_tables_rows(tables, &blob, piece->address, piece->address + piece->length);
+    for (uint32_t row = rows.first; row < rows.end; row++) {
         if (!read->listed)
             read->waiter = (struct tarn_fetch_waiter){ .wake = woken };
         const struct tarn_fetch_target target = { image, read->slot->share, piece->blob, row,
@@ -272,7 +271,7 @@ static int want_piece(struct tarn_pending_read *read, const struct tarn_read_sou
         if (!tarn_fetch_want(fetch, &target, read->listed ? NULL : &read->waiter))
             list(read);
     }
-    if (row == TARN_NONE || tarn_tables_address(tables, row) < end)
+    if (!rows.whole)
         return read->listed ? 1 : -EUCLEAN; // no chunk has these bytes
     tarn_read_ahead_want(fetch, source, piece->blob, &ahead);
     return read->listed;

@@ -73,6 +73,11 @@ struct tarn_blob_record tarn_tables_blob(const struct tarn_tables *tables, uint3
     return record;
 }
 
+static bool is_gap(const struct tarn_tables *tables, uint32_t row)
+{
+    return tarn_get_le64(tables->locations + (size_t)row * 8) == UINT64_MAX;
+}
+
 // The last row that starts at or before the address. No branch depends on what is compared.
 uint32_t tarn_tables_find(const struct tarn_tables *tables, const struct tarn_blob_record *blob,
                           uint64_t address)
@@ -89,7 +94,21 @@ uint32_t tarn_tables_find(const struct tarn_tables *tables, const struct tarn_bl
     if (base == blob->row_count - 1 || tarn_get_le64(rows) > address)
         return TARN_NONE;
     const uint32_t row = blob->first_row + (uint32_t)base;
-    return tarn_get_le64(tables->locations + (size_t)row * 8) == UINT64_MAX ? TARN_NONE : row;
+    return is_gap(tables, row) ? TARN_NONE : row;
+}
+
+struct tarn_row_range tarn_tables_rows(const struct tarn_tables *tables,
+                                       const struct tarn_blob_record *blob, uint64_t from,
+                                       uint64_t to)
+{
+    const uint32_t first = from < to ? tarn_tables_find(tables, blob, from) : TARN_NONE;
+    if (first == TARN_NONE)
+        return (struct tarn_row_range){ .whole = from >= to };
+    const uint32_t last = blob->first_row + blob->row_count - 1; // where the data space ends
+    uint32_t end = first + 1;
+    while (end < last && tarn_tables_address(tables, end) < to && !is_gap(tables, end))
+        end++;
+    return (struct tarn_row_range){ first, end, tarn_tables_address(tables, end) >= to };
 }
 
 uint32_t tarn_tables_run_start(const struct tarn_tables *tables, uint32_t row)

@@ -74,6 +74,16 @@ static inline void tarn_tables_digest(const struct tarn_tables *tables, uint32_t
 // The row of this blob that holds the address, by binary search; TARN_NONE if none (or a gap) does.
 uint32_t tarn_tables_find(const struct tarn_tables *tables, const struct tarn_blob_record *blob,
                           uint64_t address);
+// The rows of this blob whose chunks hold [from, to) of its data space, in order, as far as they follow
+// each other without a gap: none if no chunk holds from. A binary search, then linear in the rows.
+struct tarn_row_range {
+    uint32_t first;
+    uint32_t end; // the row after the last; equals first if there is none
+    bool whole;   // they hold all of [from, to)
+};
+struct tarn_row_range tarn_tables_rows(const struct tarn_tables *tables,
+                                       const struct tarn_blob_record *blob, uint64_t from,
+                                       uint64_t to);
 // The first row of the run that the stored chunk belongs to; at most 32 steps in verified tables.
 uint32_t tarn_tables_run_start(const struct tarn_tables *tables, uint32_t row);
 // Length of the chunk in the data space. Not for the last row of a blob.

@@ -32,6 +32,13 @@ static void ask(const struct tarn_tables *tables)
             if (found != TARN_NONE &&
                 (found < blob.first_row || found - blob.first_row >= blob.row_count - 1))
                 abort();
+            if (address > UINT64_MAX - TARN_CHUNK_MAX)
+                continue;
+            const struct tarn_row_range rows =
+                tarn_tables_rows(tables, &blob, address, address + TARN_CHUNK_MAX);
+            if ((found == TARN_NONE) != (rows.first == rows.end) ||
+                (found != TARN_NONE && rows.end - blob.first_row >= blob.row_count))
+                abort();
         }
     }
     for (uint32_t row = 0; row < tables->row_count; row++) {

@@ -232,6 +232,51 @@ static void test_find(void **state)
     tarn_tables_builder_release(&builder);
 }
 
+// Row 16 to 18 of the foreign blob are a chunk, a gap and a chunk.
+static void test_rows(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t blob;
+        uint64_t from;
+        uint64_t to;
+        struct tarn_row_range want;
+    } cases[] = {
+        { 0, 0, 1, { 0, 1, true } },
+        { 0, 0, BOTTOM_DATA, { 0, 5, true } },
+        { 0, 40959, 40960, { 0, 1, true } },
+        { 0, 40959, 40961, { 0, 2, true } },
+        { 0, 40960, 106496, { 1, 2, true } },
+        { 0, 50000, 172033, { 1, 4, true } },
+        { 0, BOTTOM_DATA - 1, BOTTOM_DATA, { 4, 5, true } },
+        { 0, BOTTOM_DATA - 1, BOTTOM_DATA + 1, { 4, 5, false } },
+        { 0, 106496, UINT64_MAX, { 2, 5, false } },
+        { 0, BOTTOM_DATA, BOTTOM_DATA + 1, { 0, 0, false } },
+        { 0, 4096, 4096, { 0, 0, true } },
+        { 0, 8192, 4096, { 0, 0, true } },
+        { 1, 20479, 86017, { 6, 9, true } }, // a reference among them
+        { 2, 0, 4096, { 0, 0, false } },
+        { 2, 1000000, 1081920, { 15, 17, true } },
+        { 2, 1040959, 1122880, { 15, 17, false } }, // into the gap
+        { 2, 1000000, 1152880, { 15, 17, false } }, // beyond it
+        { 2, 1081920, 1152880, { 0, 0, false } },   // from it on
+        { 2, 1122880, 1152880, { 18, 19, true } },
+    };
+    struct tarn_tables_builder builder = { 0 };
+    build(&builder, false);
+    const struct tarn_tables tables = tarn_tables_builder_view(&builder);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct tarn_blob_record blob = tarn_tables_blob(&tables, cases[i].blob);
+        const struct tarn_row_range want = cases[i].want;
+        const struct tarn_row_range got =
+            tarn_tables_rows(&tables, &blob, cases[i].from, cases[i].to);
+        if (got.first != want.first || got.end != want.end || got.whole != want.whole)
+            fail_msg("case %zu: want rows %u to %u, whole %d, got %u to %u, whole %d", i,
+                     want.first, want.end, want.whole, got.first, got.end, got.whole);
+    }
+    tarn_tables_builder_release(&builder);
+}
+
 // --- refused ---------------------------------------------------------------------------------
 
 struct refused {
@@ -452,10 +497,15 @@ static void test_order_of_foreign_blobs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_locations),         cmocka_unit_test(test_sound_tables),
-        cmocka_unit_test(test_empty_table),       cmocka_unit_test(test_find),
-        cmocka_unit_test(test_refused_bootstrap), cmocka_unit_test(test_refused_metadata),
-        cmocka_unit_test(test_refused_shapes),    cmocka_unit_test(test_order_of_foreign_blobs),
+        cmocka_unit_test(test_locations),
+        cmocka_unit_test(test_sound_tables),
+        cmocka_unit_test(test_empty_table),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_refused_bootstrap),
+        cmocka_unit_test(test_refused_metadata),
+        cmocka_unit_test(test_refused_shapes),
+        cmocka_unit_test(test_order_of_foreign_blobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
