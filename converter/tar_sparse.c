@@ -50,8 +50,10 @@ int tarn_tar_map_add(struct tarn_tar_map *map, tarn_tar_int offset, tarn_tar_int
                          " begins before the end of the last at %" PRIu64,
                          map->entries, start, map->end);
     int ret = 0;
-    if (bytes > 0 && map->count > 0 && start == map->end)
-        map->extents[map->count - 1].length += bytes;
+    struct tarn_tar_extent *last = map->count > 0 ? &map->extents[map->count - 1] : NULL;
+    // An empty entry may lie between, far behind the last one with data.
+    if (bytes > 0 && last && start == last->offset + last->length)
+        last->length += bytes;
     else if (bytes > 0)
         ret = append(map, start, bytes);
     if (ret < 0)

@@ -259,6 +259,21 @@ static void build_sparse_10(struct tarn_buf *tape)
     tarn_tape_end(tape);
 }
 
+// What follows an empty entry does not continue the data before it.
+static void build_sparse_empty(struct tarn_buf *tape)
+{
+    struct tarn_buf records tarn_autobuf = { 0 };
+    static const char *const pairs[] = {
+        "GNU.sparse.size",
+        "200",
+        "GNU.sparse.map",
+        "0,2,2,0,2,1,100,0,100,2,102,0,102,1,200,0",
+    };
+    sparse_records(&records, pairs, COUNT(pairs) / 2);
+    tarn_tape_pax(tape, 'x', &records);
+    file(tape, (struct tarn_tape_header){ .name = "s" }, "abcdef");
+}
+
 static void build_end(struct tarn_buf *tape)
 {
     file(tape, (struct tarn_tape_header){ .name = "a" }, "1");
@@ -340,6 +355,8 @@ static const struct {
     { "sparse 1.0", build_sparse_10,
       "reg big 0 0:0 0.000000000 1000000 sparse 500000+3 999999+1\n"
       "  500000:abc\n  999999:d\n.\n" },
+    { "sparse, empty entries", build_sparse_empty,
+      "reg s 0 0:0 0.000000000 200 sparse 0+3 100+3\n  0:abc\n  100:def\n.\n" },
     { "end", build_end, "reg a 0 0:0 0.000000000 1\n  0:1\n.\n" },
     { "one zero block", build_one_zero_block, "reg a 0 0:0 0.000000000 1\n  0:1\n.\n" },
     { "no padding", build_no_padding, "reg a 0 0:0 0.000000000 1\n  0:1\n.\n" },
