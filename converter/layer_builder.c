@@ -411,3 +411,17 @@ int tarn_layer_builder_end(struct tarn_layer_builder *builder, struct tarn_err *
     builder->file = NULL;
     return ret < 0 ? wrap_entry(builder, ret, err) : 0;
 }
+
+// Layers that were packed on aufs may have its directories (.wh..wh.plnk holds what has several names).
+// The entries in them are kept until here, because others are hard links to them.
+void tarn_layer_builder_finish(struct tarn_layer_builder *builder)
+{
+    struct tarn_node *next = NULL;
+    if (!builder->setup.whiteouts)
+        return;
+    for (struct tarn_node *node = tarn_tree_root(builder->setup.tree)->child; node; node = next) {
+        next = node->next;
+        if (strncmp(node->name, AUFS_PREFIX, strlen(AUFS_PREFIX)) == 0)
+            tarn_tree_remove(builder->setup.tree, node);
+    }
+}

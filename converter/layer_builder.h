@@ -32,6 +32,9 @@ int tarn_layer_builder_data(struct tarn_layer_builder *builder, uint64_t offset,
 int tarn_layer_builder_end(struct tarn_layer_builder *builder,
                            struct tarn_err *err) tarn_must_check;
 
+// After the last entry, once: takes aufs' own files out.
+void tarn_layer_builder_finish(struct tarn_layer_builder *builder);
+
 // Xattrs of namespaces that Linux does not know were left out: how many.
 uint64_t tarn_layer_builder_dropped_xattrs(const struct tarn_layer_builder *builder);
 

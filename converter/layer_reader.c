@@ -281,6 +281,7 @@ static int read_layer(const struct tarn_layer_source *source,
                                   err);
     else
         ret = read_archive(&reading);
+    tarn_layer_builder_finish(builder);
     input->dropped_xattrs = tarn_layer_builder_dropped_xattrs(builder);
     return ret;
 }

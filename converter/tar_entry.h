@@ -34,7 +34,7 @@ struct tarn_tar_extent {
 };
 
 // Paths are clean: components joined by single '/', none of them empty, "." or "..", and no '/' in
-// front or behind; "" is the root. Names, targets and xattrs are opaque bytes.
+// front or behind; "" is the root; the last one may be ".wh." and TARN_TAR_NAME_MAX bytes. Names, targets and xattrs are opaque bytes.
 struct tarn_tar_entry {
     const char *path; // NUL-terminated
     size_t path_length;

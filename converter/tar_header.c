@@ -86,9 +86,37 @@ static struct tarn_tar_text text_field(const uint8_t *field, size_t size)
     return (struct tarn_tar_text){ (const char *)field, strnlen((const char *)field, size) };
 }
 
-// Only POSIX headers have a prefix: "ustar" with a NUL. GNU's "ustar " keeps other things there.
+static bool is_gnu(const uint8_t *block)
+{
+    return memcmp(block + MAGIC_AT, "ustar  ", 8) == 0;
+}
+
+static bool is_time(const uint8_t *field)
+{
+    tarn_tar_int value;
+    return field[0] == '\0' || tarn_tar_field("time", field, NUMBER_SIZE, &value, NULL) == 0;
+}
+
+// GNU headers have atime and ctime where POSIX has the prefix. But Go before 1.8, which packed many
+// an image, put a prefix there all the same when a number did not fit into octal digits. Go has since
+// taken for one what is no pair of times, but ASCII.
+static struct tarn_tar_text gnu_prefix(const uint8_t *block)
+{
+    const struct tarn_tar_text none = { 0 };
+    const struct tarn_tar_text text = text_field(block + PREFIX_AT, PREFIX_SIZE);
+    if (is_time(block + PREFIX_AT) && is_time(block + PREFIX_AT + NUMBER_SIZE))
+        return none;
+    for (size_t i = 0; i < text.length; i++)
+        if ((uint8_t)text.data[i] >= 0x80)
+            return none;
+    return text;
+}
+
+// POSIX headers have a prefix: "ustar" with a NUL.
 static struct tarn_tar_text prefix(const uint8_t *block)
 {
+    if (is_gnu(block))
+        return gnu_prefix(block);
     if (memcmp(block + MAGIC_AT, "ustar", 6) != 0)
         return (struct tarn_tar_text){ 0 };
     const bool star = memcmp(block + STAR_MAGIC_AT, "tar", 4) == 0;
@@ -111,6 +139,7 @@ static enum tarn_tar_sparse sparse_kind(const struct tarn_tar_head *head)
         head->pax->numbers[TARN_TAR_PAX_SPARSE_MAJOR] != 0)
         return TARN_TAR_SPARSE_DATA;
     if (tarn_tar_pax_has(head->pax, TARN_TAR_PAX_SPARSE_MAP) ||
+        tarn_tar_pax_has(head->pax, TARN_TAR_PAX_SPARSE_OFFSET) ||
         tarn_tar_pax_has(head->pax, TARN_TAR_PAX_SPARSE_LENGTH) ||
         tarn_tar_pax_has(head->pax, TARN_TAR_PAX_SPARSE_BLOCKS))
         return TARN_TAR_SPARSE_PAX;
@@ -120,10 +149,12 @@ static enum tarn_tar_sparse sparse_kind(const struct tarn_tar_head *head)
 int tarn_tar_head_name(const struct tarn_tar_head *head, struct tarn_buf *raw, struct tarn_err *err)
 {
     struct tarn_tar_text before = { 0 };
-    struct tarn_tar_text name = head->long_name;
-    if (name.length == 0 && sparse_kind(head) != TARN_TAR_SPARSE_NONE &&
+    struct tarn_tar_text name = { 0 };
+    if (sparse_kind(head) != TARN_TAR_SPARSE_NONE &&
         tarn_tar_pax_has(head->pax, TARN_TAR_PAX_SPARSE_NAME))
         name = head->pax->sparse_name;
+    if (name.length == 0)
+        name = head->long_name;
     if (name.length == 0 && tarn_tar_pax_has(head->pax, TARN_TAR_PAX_PATH))
         name = head->pax->path;
     if (name.length == 0) {
@@ -192,12 +223,14 @@ static int set_type(char flag, const struct tarn_buf *raw, struct tarn_tar_entry
                     struct tarn_err *err)
 {
     switch (flag) {
-    case '0':
     case '\0':
-    case '7':
-    case TARN_TAR_FLAG_OLD_SPARSE:
         // Archives from before the type flag mark directories by a slash.
         entry->type = raw->length > 0 && raw->data[raw->length - 1] == '/' ? S_IFDIR : S_IFREG;
+        return 0;
+    case '0':
+    case '7':
+    case TARN_TAR_FLAG_OLD_SPARSE:
+        entry->type = S_IFREG;
         return 0;
     case '1':
         entry->type = TARN_TAR_HARDLINK;
@@ -289,6 +322,10 @@ static int set_sparse(const struct tarn_tar_head *head, struct tarn_tar_decoded 
     if (decoded->sparse == TARN_TAR_SPARSE_NONE)
         return 0;
     decoded->entry.sparse = true;
+    if (decoded->sparse == TARN_TAR_SPARSE_OLD && !is_gnu(head->block))
+        return tarn_fail(err, -ENOTSUP, "a sparse file that GNU tar did not write is not read");
+    if (tarn_tar_pax_has(pax, TARN_TAR_PAX_SPARSE_OFFSET))
+        return tarn_fail(err, -EUCLEAN, "sparse map: an offset has no length");
     if (decoded->sparse == TARN_TAR_SPARSE_OLD)
         ret = tarn_tar_field("real size", head->block + OLD_SIZE_AT, NUMBER_SIZE, &real, err);
     else if (!tarn_tar_pax_has(pax, TARN_TAR_PAX_SPARSE_REAL_SIZE))

@@ -36,7 +36,7 @@ char tarn_tar_header_flag(const uint8_t block[TARN_TAR_BLOCK]);
 int tarn_tar_header_size(const uint8_t block[TARN_TAR_BLOCK], uint64_t *size,
                          struct tarn_err *err) tarn_must_check;
 
-// Replaces raw by the entry's name as the tar has it: of L, GNU.sparse.name, path or the header,
+// Replaces raw by the entry's name as the tar has it: of GNU.sparse.name, L, path or the header,
 // the first that is there. Go's archive/tar, which container runtimes use, has the same order.
 int tarn_tar_head_name(const struct tarn_tar_head *head, struct tarn_buf *raw,
                        struct tarn_err *err) tarn_must_check;

@@ -6,16 +6,23 @@
 
 #include "converter/tar_entry.h"
 
-static int append_component(struct tarn_buf *clean, const char *name, size_t length,
+static bool is_whiteout(const char *name, size_t length)
+{
+    return length > 4 && memcmp(name, ".wh.", 4) == 0;
+}
+
+static int append_component(struct tarn_buf *clean, const char *name, size_t length, bool last,
                             struct tarn_err *err)
 {
+    const size_t limit =
+        last && is_whiteout(name, length) ? TARN_TAR_NAME_MAX + 4 : TARN_TAR_NAME_MAX;
     if (length == 0 || (length == 1 && name[0] == '.'))
         return 0;
     if (length == 2 && name[0] == '.' && name[1] == '.')
         return tarn_fail(err, -EINVAL, "'..' in a name is refused");
-    if (length > TARN_TAR_NAME_MAX)
-        return tarn_fail(err, -ENOTSUP, "a name of %zu bytes is over the limit of %d", length,
-                         TARN_TAR_NAME_MAX);
+    if (length > limit)
+        return tarn_fail(err, -ENOTSUP, "a name of %zu bytes is over the limit of %zu", length,
+                         limit);
     int ret = 0;
     if (clean->length > 0)
         ret = tarn_buf_append(clean, "/", 1);
@@ -39,7 +46,7 @@ int tarn_tar_clean(const void *name, size_t length, struct tarn_buf *clean, stru
     for (;;) {
         const char *slash = memchr(p, '/', (size_t)(end - p));
         const char *stop = slash ? slash : end;
-        const int ret = append_component(clean, p, (size_t)(stop - p), err);
+        const int ret = append_component(clean, p, (size_t)(stop - p), !slash, err);
         if (ret < 0)
             return ret;
         if (!slash)

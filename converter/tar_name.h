@@ -10,7 +10,7 @@ enum { TARN_TAR_QUOTED = 300 };
 
 // Replaces clean by the clean form of name (tar_entry.h), NUL-terminated with the NUL not counted.
 // -EINVAL: ".." as a component, a NUL, no name at all; -ENOTSUP: a component or the path is too
-// long.
+// long. A last component of ".wh." and a name is long only if that name is.
 int tarn_tar_clean(const void *name, size_t length, struct tarn_buf *clean,
                    struct tarn_err *err) tarn_must_check;
 

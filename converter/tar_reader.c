@@ -289,6 +289,12 @@ static int start_meta(struct tarn_tar_reader *reader, char flag, uint64_t size,
 {
     const bool pax = flag == TARN_TAR_FLAG_PAX || flag == TARN_TAR_FLAG_PAX_GLOBAL;
     const uint64_t limit = pax ? TARN_TAR_PAX_MAX : TARN_TAR_PATH_MAX + 1; // with its NUL
+    if (flag == TARN_TAR_FLAG_PAX_GLOBAL && reader->pending)
+        // Go forgets the first one, GNU tar does not.
+        return wrap(reader,
+                    tarn_fail(err, -EINVAL,
+                              "a global extended header between an extended header and its entry"),
+                    err);
     if (size > limit)
         return wrap(reader,
                     tarn_fail(err, -ENOTSUP,

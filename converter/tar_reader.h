@@ -8,8 +8,8 @@
 // Where tars leave room, the reader does what Go's archive/tar does, because container runtimes
 // unpack with it, and one image must not be two trees: global extended headers (g) are checked but
 // change no entry; links, directories and devices have no data, whatever their size field says; the
-// last data's padding may be missing. A regular file whose name ends in '/' is a directory, and has
-// no data. Volume labels are skipped; volumes in parts and unknown type flags are refused.
+// last data's padding may be missing. An entry whose type flag is NUL (v7) and whose name ends in '/'
+// is a directory, and has no data. Volume labels are skipped; volumes in parts and unknown type flags are refused.
 // Whiteouts are names like any other here.
 //
 // The archive ends with two zero blocks, or where the input ends between entries. What follows the

@@ -98,7 +98,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct tarn_layer_builder_setup setup = { reading.tree, spool, NULL, true, UINT64_MAX };
     reading.builder = tarn_layer_builder_new(&setup);
     must(reading.builder != NULL);
-    if (read_tar(&reading, data, size) == 0) {
+    const int ret = read_tar(&reading, data, size);
+    tarn_layer_builder_finish(reading.builder);
+    if (ret == 0) {
         uint64_t length;
         if (tarn_data_space_place(NULL, reading.tree, 0, &length, NULL) == 0)
             merge(reading.tree);

@@ -68,6 +68,7 @@ static void build_ustar(struct tarn_buf *tape)
            (struct tarn_tape_header){ .name = "b", .major = 259, .minor = 70000, .flag = '4' });
     header(tape, (struct tarn_tape_header){ .name = "p", .flag = '6' });
     file(tape, (struct tarn_tape_header){ .name = "7", .flag = '7' }, "contiguous");
+    file(tape, (struct tarn_tape_header){ .name = "file/" }, "");
     header(tape, (struct tarn_tape_header){ .name = "h", .link = "./p//7/.", .flag = '1' });
     header(tape, (struct tarn_tape_header){
                      .name = "\xff\xfe e\xcc\x81 ", .link = "\xff//", .flag = '2' });
@@ -170,6 +171,11 @@ static void build_gnu(struct tarn_buf *tape)
                                             .flag = '2',
                                             .dialect = 'g' });
     header(tape, (struct tarn_tape_header){ .name = "next", .mtime = 5000000000, .dialect = 'g' });
+    // As Go did before 1.8.
+    const char *const prefixes[] = { "usr/share", "12345670123/usr", "\xff/times?" };
+    for (size_t i = 0; i < COUNT(prefixes); i++)
+        header(tape, (struct tarn_tape_header){
+                         .name = "f", .prefix = prefixes[i], .uid = 1 << 21, .dialect = 'g' });
 }
 
 static void put_octal(uint8_t *field, uint64_t value)
@@ -231,6 +237,7 @@ static void build_sparse_01(struct tarn_buf *tape)
     };
     sparse_records(&records, pairs, COUNT(pairs) / 2);
     tarn_tape_pax(tape, 'x', &records);
+    file(tape, (struct tarn_tape_header){ .name = "long", .flag = 'L', .dialect = 'g' }, "other");
     file(tape, (struct tarn_tape_header){ .name = "GNUSparseFile.0/real" }, "abc");
     static const char *const hole[] = { "GNU.sparse.size", "64", "GNU.sparse.map", "" };
     sparse_records(&records, hole, COUNT(hole) / 2);
@@ -327,6 +334,7 @@ static const struct {
       "blk b 0 0:0 0.000000000 0 dev 259,70000\n.\n"
       "fifo p 0 0:0 0.000000000 0\n.\n"
       "reg 7 0 0:0 0.000000000 10\n  0:contiguous\n.\n"
+      "reg file 0 0:0 0.000000000 0\n.\n"
       "hard h 0 0:0 0.000000000 0 > p/7\n.\n"
       "lnk \\ff\\fe e\\cc\\81  0 0:0 0.000000000 0 > \\ff//\n.\n" },
     { "pax", build_pax,
@@ -343,7 +351,10 @@ static const struct {
       "reg g 0 0:0 0.000000000 0\n.\n" },
     { "gnu", build_gnu,
       "lnk the/long name 0 4294967294:2097152 -2.000000000 0 > the/link/target\n.\n"
-      "reg next 0 0:0 5000000000.000000000 0\n.\n" },
+      "reg next 0 0:0 5000000000.000000000 0\n.\n"
+      "reg usr/share/f 0 2097152:0 0.000000000 0\n.\n"
+      "reg 12345670123/usr/f 0 2097152:0 0.000000000 0\n.\n"
+      "reg f 0 2097152:0 0.000000000 0\n.\n" },
     { "old sparse", build_old_sparse,
       "reg s 0 0:0 0.000000000 10000 sparse 0+3 1000+3 2000+3 3000+3 5000+3 6000+3\n"
       "  0:aaa\n  1000:bbb\n  2000:ccc\n  3000:ddd\n  5000:eee\n  6000:fff\n.\n"

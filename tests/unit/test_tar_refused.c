@@ -82,7 +82,17 @@ static const struct {
       "entry 's': a symbolic link without a target is refused" },
     { { .name = "" }, NULL, NULL, -EINVAL, "entry '': an empty name" },
     { { .name = "." }, NULL, NULL, -EINVAL, "entry '.': the root can only be a directory" },
-    { { .name = "d/", .size = 1 }, NULL, NULL, -EINVAL, "ends with '/', but it has data" },
+    { { .name = "d/", .size = 1, .flag = 'v' },
+      NULL,
+      NULL,
+      -EINVAL,
+      "ends with '/', but it has data" },
+    { { .name = "f" }, "GNU.sparse.offset", "0", -EUCLEAN, "an offset has no length" },
+    { { .name = "f", .flag = 'S' },
+      NULL,
+      NULL,
+      -ENOTSUP,
+      "entry 'f': a sparse file that GNU tar did not write is not read" },
     { { .name = "f", .size = TARN_TAR_SIZE_MAX + 1 },
       NULL,
       NULL,
@@ -212,6 +222,35 @@ static void test_refused_lengths(void **state)
     }
 }
 
+// A whiteout may be as long as ".wh." and a name.
+static void test_refused_whiteouts(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t length; // behind ".wh."
+        const char *behind;
+        const char *message; // NULL: it is read
+    } cases[] = {
+        { 255, "", NULL },
+        { 256, "", "a name of 260 bytes is over the limit of 259" },
+        { 252, "/f", "a name of 256 bytes is over the limit of 255" },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tarn_buf tape tarn_autobuf = { 0 };
+        struct tarn_buf records tarn_autobuf = { 0 };
+        char path[300];
+        memset(path, 'n', sizeof path);
+        memcpy(path, "d/.wh.", 6);
+        strcpy(path + 6 + cases[i].length, cases[i].behind);
+        record(&records, "path", path);
+        tarn_tape_pax(&tape, 'x', &records);
+        header(&tape, (struct tarn_tape_header){ .name = "f" });
+        const int code = cases[i].message ? -ENOTSUP : 0;
+        const struct tarn_tar_want want = { path, code, cases[i].message, NULL };
+        assert_true(tarn_tar_log_gives_once(&want, &tape, SIZE_MAX / 2, SIZE_MAX / 2));
+    }
+}
+
 static void test_refused_records(void **state)
 {
     (void)state;
@@ -326,6 +365,14 @@ static void test_refused_blocks(void **state)
                                  "byte 512: an entry behind a lone zero block", "" },
         &tape));
     tape.length = 0;
+    header(&tape, (struct tarn_tape_header){ .name = "x", .flag = 'x' });
+    header(&tape, (struct tarn_tape_header){ .name = "g", .flag = 'g' });
+    assert_true(tarn_tar_log_gives(
+        &(struct tarn_tar_want){
+            "global behind another", -EINVAL,
+            "byte 512: a global extended header between an extended header and its entry", "" },
+        &tape));
+    tape.length = 0;
     uint8_t *block = tarn_tape_header(&tape, &(struct tarn_tape_header){ .name = "g" });
     memcpy(block + 100, "rw-r--r--", 8);
     tarn_tape_sign(block);
@@ -340,7 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_headers), cmocka_unit_test(test_refused_lengths),
         cmocka_unit_test(test_refused_records), cmocka_unit_test(test_refused_maps),
-        cmocka_unit_test(test_refused_blocks),
+        cmocka_unit_test(test_refused_blocks),  cmocka_unit_test(test_refused_whiteouts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
