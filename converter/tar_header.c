@@ -172,12 +172,21 @@ int tarn_tar_head_name(const struct tarn_tar_head *head, struct tarn_buf *raw, s
     return ret < 0 ? tarn_fail_errno(err, ret, "keeping a name") : 0;
 }
 
-// The number of key in the extended header, else the field in the header.
+static bool is_v7(const uint8_t *block)
+{
+    return !is_gnu(block) && memcmp(block + MAGIC_AT, "ustar", 6) != 0;
+}
+
+// The number of key in the extended header, else the field in the header, if that has it.
 static int number(const struct tarn_tar_head *head, enum tarn_tar_pax_key key, tarn_tar_int *value,
                   struct tarn_err *err)
 {
     if (tarn_tar_pax_has(head->pax, key)) {
         *value = head->pax->numbers[key];
+        return 0;
+    }
+    if (fields[key].at > MAGIC_AT && is_v7(head->block)) {
+        *value = 0;
         return 0;
     }
     return tarn_tar_field(fields[key].name, head->block + fields[key].at, fields[key].size, value,

@@ -54,6 +54,8 @@ static void build_v7(struct tarn_buf *tape)
                      .name = "h", .link = "d/f", .size = 5, .flag = '1', .dialect = 'v' });
     header(tape, (struct tarn_tape_header){
                      .name = "s", .link = "/../x", .mode = 0777, .flag = '2', .dialect = 'v' });
+    header(tape, (struct tarn_tape_header){
+                     .name = "c", .major = 1, .minor = 3, .flag = '3', .dialect = 'v' });
     tarn_tape_end(tape);
 }
 
@@ -325,7 +327,8 @@ static const struct {
       "dir d 755 0:0 0.000000000 0\n.\n"
       "reg d/f 644 7:8 9.000000000 5\n  0:hello\n.\n"
       "hard h 0 0:0 0.000000000 0 > d/f\n.\n"
-      "lnk s 777 0:0 0.000000000 0 > /../x\n.\n" },
+      "lnk s 777 0:0 0.000000000 0 > /../x\n.\n"
+      "chr c 0 0:0 0.000000000 0\n.\n" },
     { "ustar", build_ustar,
       "dir  1777 0:0 0.000000000 0\n.\n"
       "reg abs 6755 0:0 0.000000000 0\n.\n"
