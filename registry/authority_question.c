@@ -60,10 +60,28 @@ static void close_question(struct tarn_token_question *question)
     uv_close((uv_handle_t *)&question->timer, on_closed);
 }
 
+static bool any_valid(const struct tarn_authority *authority)
+{
+    const uint64_t now = tarn_authority_now(authority);
+    for (const struct tarn_scope_token *t = authority->tokens; t; t = t->next)
+        if (t->header && now < t->expires_at)
+            return true;
+    return false;
+}
+
+// A token server that gives no token may not have been the registry's at all: something between here and there
+// answered for it. So the registry is asked once more what it wants.
+static void doubt_server(struct tarn_authority *authority, int status)
+{
+    if (status < 0 && status != -ENOMEM && authority->kind == TARN_CHALLENGE_BEARER &&
+        !any_valid(authority))
+        authority->kind = TARN_CHALLENGE_NONE;
+}
+
 // Tells all who wait. Each may ask again, give another one up or, the last one, free the authority.
 static void finish(struct tarn_token_question *question, int status, const struct tarn_err *err)
 {
-    const struct tarn_authority *authority = question->authority;
+    struct tarn_authority *authority = question->authority;
     struct tarn_scope_token *token = question->token;
     tarn_autofree char *header = status == 0 ? strdup(token->header) : NULL;
     struct tarn_err own = { 0 };
@@ -72,6 +90,7 @@ static void finish(struct tarn_token_question *question, int status, const struc
     if (status == 0 && !header)
         status = tarn_fail(&own, -ENOMEM, "out of memory");
     token->retry_at = tarn_authority_now(authority) + RETRY_MS;
+    doubt_server(authority, status);
     close_question(question);
     while (question->waiters)
         tarn_authority_wait_tell(&question->waiters, status, header, &own);

@@ -2,7 +2,8 @@
 // A call's life: AUTHORISE -> ATTEMPT -> over, or PAUSE -> AUTHORISE again.
 //
 // The deadline moves with progress, but only as fast as a line of SLOWEST bytes a second would bring it, and
-// never further than the timeout ahead: a registry that trickles is as dead as one that is away.
+// never further than the timeout ahead: a registry that trickles is as dead as one that is away, and so is one
+// whose every answer breaks off at the same place.
 #include "registry/call.h"
 
 #include <assert.h>
@@ -13,6 +14,7 @@
 
 enum {
     SLOWEST = 1024, // bytes a second
+    LEAST = 1024,   // bytes that an attempt must bring to be followed by another one at once
     PAUSE_FIRST_MS = 100,
     PAUSE_MAX_MS = 5000,
     LOOK_MS = 100, // between looks whether it is interrupted
@@ -45,8 +47,11 @@ struct tarn_call {
     bool stale; // the place that the registry led to takes no more of the signature in its URL
     unsigned stale_count;
     uint64_t ignored;
-    bool sent;     // some of the request's body went out
-    bool progress; // since the last pause
+    bool sent; // some of the request's body went out
+    // Bytes, sent or received, that the next attempt would move again: so far in this one, and at most in one.
+    uint64_t repeated;
+    uint64_t repeated_most;
+    uint64_t progress; // bytes, since the last pause
     unsigned pauses;
     unsigned refusals;
     bool cancelled;
@@ -174,11 +179,18 @@ static void on_timer(uv_timer_t *timer)
         attempt(call);
 }
 
-static void note_progress(struct tarn_call *call, size_t bytes)
+// Bytes were moved, of which so many will not be again.
+static void note_progress(struct tarn_call *call, size_t bytes, size_t lasting)
 {
+    uint64_t progress = lasting;
+    call->repeated += bytes - lasting;
+    if (call->repeated > call->repeated_most) {
+        progress += call->repeated - call->repeated_most;
+        call->repeated_most = call->repeated;
+    }
     const uint64_t limit = uv_now(call->timer.loop) + (uint64_t)timeout_of(call) * 1000;
-    call->deadline = tarn_min_u64(limit, call->deadline + (uint64_t)bytes * 1000 / SLOWEST);
-    call->progress = true;
+    call->deadline = tarn_min_u64(limit, call->deadline + progress * 1000 / SLOWEST);
+    call->progress += progress;
 }
 
 // Spreads what many clients would do at the same moment.
@@ -192,9 +204,9 @@ static uint64_t jitter(const struct tarn_call *call, uint64_t milliseconds)
 // The attempt failed, and err says how: another one after a while.
 static void pause_call(struct tarn_call *call)
 {
-    if (call->progress)
+    if (call->progress > 0)
         call->pauses = 0;
-    call->progress = false;
+    call->progress = 0;
     const unsigned shift = call->pauses < 8 ? call->pauses : 8;
     call->pauses++;
     uint64_t wait = tarn_min_u64((uint64_t)PAUSE_FIRST_MS << shift, PAUSE_MAX_MS);
@@ -287,13 +299,14 @@ static int on_data(void *context, const void *bytes, size_t length)
         call->ignored += length;
         return call->ignored > IGNORED_BODY_MAX ? -EFBIG : 0;
     }
-    note_progress(call, length);
     const uint64_t start = uv_hrtime();
-    call->status = call->request.data(call->request.context, bytes, length, &call->err);
+    const int ret = call->request.data(call->request.context, bytes, length, &call->err);
     if (call->cancelled)
         return 0;
+    note_progress(call, length, ret > 0 ? (size_t)ret : 0);
     call->deadline += (uv_hrtime() - start) / 1000000; // the callee's time, not the registry's
-    call->decided = call->status < 0;
+    call->status = ret < 0 ? ret : 0;
+    call->decided = ret < 0;
     return call->status;
 }
 
@@ -301,7 +314,7 @@ static void on_sent(void *context, size_t length)
 {
     struct tarn_call *call = context;
     call->sent = true;
-    note_progress(call, length);
+    note_progress(call, length, 0);
 }
 
 static void credentials_read(void *context, int status, const char *header,
@@ -377,8 +390,8 @@ static void ended(struct tarn_call *call)
         attempt(call);
     } else if (ret != -EAGAIN) {
         finish(call, ret, &call->err);
-    } else if (call->progress) {
-        call->progress = false; // this attempt's: one that brings nothing is followed by a pause
+    } else if (call->progress >= LEAST) {
+        call->progress = 0; // this attempt's: one that brings nothing is followed by a pause
         call->pauses = 0;
         attempt(call);
     } else {
@@ -476,6 +489,7 @@ static int send_request(struct tarn_call *call, struct tarn_err *err)
     call->stale = false;
     call->ignored = 0;
     call->sent = false;
+    call->repeated = 0;
     call->decided = false;
     return tarn_http_start(call->endpoint->http, &request, &call->exchange, err);
 }
@@ -486,6 +500,7 @@ static void authorised(void *context, int status, const char *header, const stru
     call->authorising = false;
     if (status == -EAGAIN) {
         call->err = *err;
+        call->refusals = 0; // the next 401 only names the token server again
         failed(call);
         return;
     }

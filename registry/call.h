@@ -58,9 +58,10 @@ struct tarn_call_request {
     // failed, repeat; -ERESTART: repeat at once, and range() asks for something else; else how the call
     // ends, with err.
     int (*head)(void *context, const struct tarn_http_head *head, struct tarn_err *err);
-    // NULL: the body does not matter. A negative return but -ERESTART ends the call.
+    // NULL: the body does not matter. How many of the bytes no further attempt will bring again (the rest is
+    // progress only as far as no attempt before brought as much); a negative return but -ERESTART ends the call.
     int (*data)(void *context, const void *bytes, size_t length, struct tarn_err *err);
-    // NULL, or the answer came whole: 0 or as head(); -EAGAIN without delay if there was progress.
+    // NULL, or the answer came whole: 0 or as head(); -EAGAIN without delay if the attempt brought much.
     int (*end)(void *context, struct tarn_err *err);
     // Exactly once, last. 0, what head(), data() or end() said, -EACCES, -ETIMEDOUT, -EINTR, -EKEYREJECTED,
     // -EPROTO, -ENOMEM. err names method, URL, status and remedy.

@@ -8,6 +8,7 @@
 // reads of the endpoint. What such an answer has brought in order till then is kept.
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #include "registry/multipart.h"
@@ -57,6 +58,7 @@ struct blob {
     unsigned parts;
     uint64_t skipped;
     uint64_t checked; // the position before which the gap was found to be small
+    int taken;        // bytes of the piece that blob_data() has, by now, that were wanted
     // What is known of the server:
     bool single; // no more requests for several ranges
     // What is held against the endpoint if the next request, for one range, works.
@@ -275,6 +277,7 @@ static int hand_on(struct blob *blob, const uint8_t *bytes, size_t length, struc
     if (blob->hasher)
         tarn_hasher_update(blob->hasher, bytes, length);
     blob->position += length;
+    blob->taken += (int)length;
     if (blob->position == blob->end)
         next_range(blob);
     blob->telling = true;
@@ -356,9 +359,11 @@ static int blob_data(void *context, const void *bytes, size_t length, struct tar
         blob->at += length;
         return blob->at > REFUSAL_MAX ? tarn_fail(err, -ERESTART, "a long refusal") : 0;
     }
+    assert(length <= INT_MAX);
+    blob->taken = 0;
     const int ret = blob->answer == ANSWER_PARTS ? take_parts(blob, bytes, length, err)
                                                  : take(blob, bytes, length, err);
-    return ret < 0 ? ret : 0;
+    return ret < 0 ? ret : ret > 0 ? 0 : blob->taken;
 }
 
 // --- the end ----------------------------------------------------------------------------------------------

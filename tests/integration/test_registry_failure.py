@@ -148,6 +148,53 @@ def test_wrong_byte_for_ever(tarn, bad, mount, place):
     assert rule.hits == 2 * total["read_errors"] == total["digest_errors"], "once more, then EIO"
 
 
+def test_little_at_a_time(tarn, bad, mount, place):
+    """Answers that bring next to nothing are followed by a pause, not by thousands of requests."""
+    mount(1)
+    rule = bad.fail(bad_server.short_range(1), ANY_BLOB)
+    fails(place)
+    assert rule.hits < 500
+
+
+def test_broken_off_at_the_same_place(tarn, made, bad, place):
+    """What only comes again and again is no progress."""
+    bad.fail(bad_server.cut(300), "/manifests/")
+    run = tarn.run("mount", "--timeout", 1, f"docker://{bad.host}/{made.name}:t", place)
+    assert run.code == 1 and "no answer or progress for 1 s" in run.stderr
+
+
+def test_whole_body_broken_off(tarn, bad, mount, place):
+    """As before, of a blob that comes without ranges: what is asked for is never reached."""
+    mount(1)
+
+    def whole_and_cut(exchange):
+        answer = exchange.forward(range=None)
+        exchange.head(answer)
+        exchange.write(answer.body[:2000])
+        exchange.hang_up()
+    rule = bad.fail(whole_and_cut, ANY_BLOB)
+    fails(place, 5)
+    hits = []  # at most one request in 100 ms while it is asked at all
+
+    def quiet():
+        time.sleep(0.5)
+        hits.append(rule.hits)
+        return hits[-2:] == [rule.hits] * 2
+    assert wait_until(quiet)
+    bad.clear()
+    assert right(place, 5)
+
+
+def test_wrong_token_server(tarn, bad, mount, place):
+    """Something between here and the registry wants a login: a while later it does not."""
+    mount()
+    challenge = f'Bearer realm="http://{bad.host}/nowhere",service="x"'
+    bad.fail(bad_server.status(401, {"WWW-Authenticate": challenge}), ANY_BLOB)
+    fails(place)
+    bad.clear()
+    assert right(place)
+
+
 # --- a short disturbance is only a wait -----------------------------------------------------------------
 
 SHORT = {

@@ -171,6 +171,7 @@ static void ask_again(void *context, int status, const char *header, const struc
     assert_null(header);
     assert_non_null(strstr(err->text, "HTTP status 503"));
     tarn_authority_give_up(&nested->world->askers[1].wait);
+    refused(nested->world, &pull, NULL, BEARER, 0, "");
     tarn_authority_get(nested->world->authority, &pull, &nested->asker.wait);
 }
 

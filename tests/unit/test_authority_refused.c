@@ -52,7 +52,9 @@ static void test_failures(void **state)
             answer(&world->http, f->status, f->body, strlen(f->body), f->code);
         expect_failure(first, f->want, f->words);
         expect_failure(second, f->want, f->words);
-        // Nothing is remembered: the next one asks again.
+        // Nothing is remembered, not even the server: the registry says again what it wants, or wants nothing.
+        expect_header(get(world, 2, &pull), "");
+        refused(world, &pull, NULL, BEARER, 0, "");
         const struct asker *third = get(world, 2, &pull);
         answer_token(&world->http, "t1", 300);
         expect_header(third, "Authorization: Bearer t1");
@@ -71,6 +73,7 @@ static void test_large_answer(void **state)
     const struct asker *asker = get(world, 0, &pull);
     answer(&world->http, 200, body, 65537, 0);
     expect_failure(asker, -EUCLEAN, "larger than 65536 bytes");
+    refused(world, &pull, NULL, BEARER, 0, "");
     asker = get(world, 0, &pull);
     answer(&world->http, 200, body, 65536, 0);
     expect_header(asker, "Authorization: Bearer t1");
@@ -297,6 +300,8 @@ static void test_new_login(void **state)
     expect_failure(asker, -EACCES, "run `skopeo login h.io`");
 
     // Damage to the file is no reason to fail otherwise.
+    world->http.now += 300000; // no token is left, and with it nothing that speaks for the server
+    refused(world, &pull, NULL, "Bearer realm=\"http://a/t\"", 0, "");
     asker = get(world, 0, &push);
     struct tarn_err err;
     assert_int_equal(0, tarn_file_replace(AT_FDCWD, path, "{", 1, &err));
