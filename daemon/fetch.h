@@ -36,7 +36,7 @@ struct tarn_chunk_bytes {
 
 // Who waits for a chunk; embedded in the caller's struct. wake() is called once, from the loop:
 // status 0 with bytes NULL: the chunk is verified in its data file; 0 with bytes: these are it, the
-// store is full; else -errno, already logged and counted.
+// store is full; else -errno, already logged and counted; -ETIMEDOUT: its source brought nothing in time.
 struct tarn_fetch_waiter {
     struct tarn_fetch_waiter *next; // these are the engine's; zeroed before the first want
     struct tarn_fetch_row *row;     // that it waits at, or NULL

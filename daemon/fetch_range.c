@@ -119,7 +119,7 @@ static void done(void *context, int status, const struct tarn_err *err)
                        (unsigned long long)range->parts[0].offset,
                        (unsigned long long)(last->offset + last->length - 1),
                        err && err->text[0] ? err->text : "it ends early");
-        fail_items(range, -EIO);
+        fail_items(range, status == -ETIMEDOUT ? -ETIMEDOUT : -EIO);
     }
     end_range(range);
     tarn_fetch_flush(fetch);

@@ -230,6 +230,14 @@ static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_byte
     return 0;
 }
 
+// A fetch that another read began, or nobody, has given up. A read that came later has time left, and the
+// registry may be back.
+static bool has_time(const struct tarn_pending_read *read, int status)
+{
+    return status == -ETIMEDOUT &&
+           now_of(connection_of(read)) - read->start < (uint64_t)read->slot->image->timeout * 1000;
+}
+
 static void woken(struct tarn_fetch_waiter *waiter, int status,
                   const struct tarn_chunk_bytes *bytes)
 {
@@ -242,7 +250,7 @@ static void woken(struct tarn_fetch_waiter *waiter, int status,
     unlist(read);
     if (status == 0 && bytes)
         status = assemble(read, bytes);
-    if (status < 0)
+    if (status < 0 && !has_time(read, status))
         fail_read(read, status);
     else
         advance(read);

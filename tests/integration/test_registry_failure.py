@@ -195,6 +195,24 @@ def test_wrong_token_server(tarn, bad, mount, place):
     assert right(place)
 
 
+@pytest.mark.threads
+def test_reader_that_comes_late(tarn, made, bad, mount, place, tmp_path):
+    """A fetch that is given up fails its own reader, not the one that joined it a moment ago."""
+    mount()
+    second = tmp_path / "second"
+    second.mkdir()
+    tarn("mount", "--timeout", TIMEOUT, f"docker://{bad.host}/{made.name}:t", second)
+    bad.fail(bad_server.mute(), ANY_BLOB)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        early = pool.submit(read_errno, place / "d41/f0")
+        time.sleep(0.6 * TIMEOUT)
+        late = pool.submit(right, second)
+        assert early.result(PATIENCE) == errno.EIO
+        bad.clear()
+        assert late.result(PATIENCE)
+    tarn("umount", second)
+
+
 # --- a short disturbance is only a wait -----------------------------------------------------------------
 
 SHORT = {
