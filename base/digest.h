@@ -43,7 +43,7 @@ int tarn_digest_parse_hex(const char *hex, struct tarn_digest *digest) tarn_must
 // one that nobody outside can know.
 uint64_t tarn_digest_hash(const struct tarn_digest *digest, const void *owner);
 
-// The digest of one buffer. Aborts the process only if libcrypto has no SHA-256.
+// The digest of one buffer.
 void tarn_sha256(const void *data, size_t length, struct tarn_digest *digest);
 
 // A running digest. One thread at a time; may be used again after tarn_hasher_finish().
