@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/decompress.h"
 
-#include <string.h>
-
 #include "base/bytes.h"
 #include "converter/decompress_internal.h"
 
-enum { PROBE = 6 }; // the longest magic, that of xz
+enum { PROBE = 10 }; // the longest magic, that of bzip2
 
 enum kind {
     KIND_UNKNOWN, // too few bytes so far
@@ -54,24 +52,37 @@ int tarn_piece_flush(struct tarn_piece *piece)
     return ret < 0 ? ret : 0;
 }
 
+// '?' in the magic stands for any byte.
+static bool begins(const uint8_t *bytes, const char *magic, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (magic[i] != '?' && bytes[i] != (uint8_t)magic[i])
+            return false;
+    return true;
+}
+
 // Sets kind from the first bytes. final: no more come.
 static int detect(struct tarn_decompress *decompress, bool final, struct tarn_err *err)
 {
     static const struct {
         const char *name;
-        uint8_t magic[PROBE];
+        const char *magic;
         size_t length;
         enum kind kind; // UNKNOWN: refused
     } magics[] = {
-        { "gzip", { 0x1f, 0x8b }, 2, KIND_GZIP },
-        { "bzip2", { 'B', 'Z', 'h' }, 3, KIND_UNKNOWN },
-        { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, KIND_UNKNOWN },
+        { "gzip", "\x1f\x8b", 2, KIND_GZIP },
+        // A tar's first name may well begin with "BZh".
+        { "bzip2", "BZh?1AY&SY", 10, KIND_UNKNOWN },
+        { "xz",
+          "\xfd"
+          "7zXZ",
+          6, KIND_UNKNOWN },
     };
     const size_t have = decompress->probe_length;
     bool undecided = false;
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
         const size_t n = have < magics[i].length ? have : magics[i].length;
-        if (memcmp(decompress->probe, magics[i].magic, n) != 0)
+        if (!begins(decompress->probe, magics[i].magic, n))
             continue;
         if (n < magics[i].length) {
             undecided = true;

@@ -186,6 +186,9 @@ static void test_formats(void **state)
         check_formats(plain, length);
     check_formats(plain, 5000);
     check_formats(plain, PLAIN_SIZE);
+    memcpy(plain, "BZh91AY&SX", 10); // a name
+    for (size_t length = 1; length <= 11; length++)
+        check_formats(plain, length);
     memset(plain, 'z', PLAIN_SIZE); // a few input bytes give many pieces
     check_formats(plain, PLAIN_SIZE);
 
@@ -271,7 +274,7 @@ static void test_damage(void **state)
     expect_error("zstd, dictionary", &in, -ENOTSUP, "needs a dictionary");
 
     in.length = 0;
-    add(&in, "BZh91AY", 7);
+    add(&in, "BZh91AY&SY", 10);
     expect_error("bzip2", &in, -ENOTSUP, "compressed with bzip2");
     in.length = 0;
     add(&in,
