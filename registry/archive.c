@@ -66,6 +66,20 @@ static int input_read(void *context, void *data, size_t length, uint64_t offset)
     return tarn_pread_full(*fd, data, length, offset);
 }
 
+static int check_kind(const struct archive *archive, const struct tarn_archive_members *members,
+                      struct tarn_err *err)
+{
+    if (tarn_archive_members_find(members, "index.json"))
+        return 0;
+    // What `docker save` wrote before version 25, and skopeo's docker-archive.
+    const bool docker = tarn_archive_members_find(members, "manifest.json");
+    return tarn_fail(err, docker ? -ENOTSUP : -EINVAL,
+                     "%s: not an OCI archive: it has no member 'index.json'%s", name_of(archive),
+                     docker ? "; it is one of Docker's: skopeo copy docker-archive:FILE "
+                              "oci-archive:OTHER makes one of OCI's"
+                            : "");
+}
+
 // Opens and scans the file. One that is not there, or is empty, is an archive without members.
 static int load(const struct archive *archive, struct content *content, struct tarn_err *err)
 {
@@ -92,10 +106,8 @@ static int load(const struct archive *archive, struct content *content, struct t
         if (ret < 0)
             tarn_wrap(err, ret, "%s", name_of(archive));
     }
-    const bool fresh = archive->create && content->members.count == 0;
-    if (ret == 0 && !fresh && !tarn_archive_members_find(&content->members, "index.json"))
-        ret = tarn_fail(err, -EINVAL, "%s: not an OCI archive: it has no member 'index.json'",
-                        name_of(archive));
+    if (ret == 0 && !(archive->create && content->members.count == 0))
+        ret = check_kind(archive, &content->members, err);
     if (ret < 0)
         content_release(content);
     return ret;
@@ -433,6 +445,9 @@ static int write_archive(struct archive *archive, const char *index, struct tarn
         ret = tarn_fail_errno(err, -errno, "%s: cannot create it", name_of(archive));
     if (ret == 0)
         ret = tarn_archive_write(fd, parts.list, parts.count, err);
+    // Who could not read the old one must not read the new one.
+    if (ret == 0 && archive->content.fd >= 0 && fchmod(fd, archive->content.st.st_mode & 0777) < 0)
+        ret = tarn_fail_errno(err, -errno, "cannot set its mode");
     if (ret == 0 && fsync(fd) < 0)
         ret = tarn_fail_errno(err, -errno, "cannot write");
     parts_release(&parts, archive->content.fd);

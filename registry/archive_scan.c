@@ -25,6 +25,7 @@ struct scan {
     char *target;
     uint64_t size;
     bool has_size;
+    bool sparse;
 };
 
 static void forget(struct scan *scan)
@@ -32,6 +33,7 @@ static void forget(struct scan *scan)
     free(tarn_steal(scan->name));
     free(tarn_steal(scan->target));
     scan->has_size = false;
+    scan->sparse = false;
 }
 
 static void member_release(struct tarn_archive_member *member)
@@ -192,9 +194,12 @@ static int read_body(struct scan *scan, uint64_t size, uint64_t limit, struct ta
     return 0;
 }
 
+// An empty text takes an earlier one back.
 static int set_text(struct scan *scan, char **field, const void *text, size_t length)
 {
-    free(*field);
+    free(tarn_steal(*field));
+    if (length == 0)
+        return 0;
     *field = strndup(text, length);
     return *field ? 0 : tarn_fail(scan->err, -ENOMEM, "out of memory");
 }
@@ -211,15 +216,18 @@ static int pax_record(struct scan *scan, const char *record, size_t length)
         return set_text(scan, &scan->name, value, size);
     if (key == 8 && memcmp(record, "linkpath", 8) == 0)
         return set_text(scan, &scan->target, value, size);
+    static const char sparse[] = "GNU.sparse.";
+    if (key > strlen(sparse) && memcmp(record, sparse, strlen(sparse)) == 0)
+        scan->sparse = true;
     if (key != 4 || memcmp(record, "size", 4) != 0)
         return 0;
+    scan->has_size = size > 0;
     uint64_t number = 0;
     for (size_t i = 0; i < size; i++)
         if (value[i] < '0' || value[i] > '9' || __builtin_mul_overflow(number, 10, &number) ||
             __builtin_add_overflow(number, (uint64_t)(value[i] - '0'), &number))
             return damaged(scan, "a pax size is no number");
     scan->size = number;
-    scan->has_size = true;
     return 0;
 }
 
@@ -265,8 +273,10 @@ static int member(struct scan *scan, const uint8_t *header, uint64_t size)
     int ret = 0;
     if (length > NAME_LIMIT)
         ret = damaged(scan, "the name is too long");
-    else if (type == 'S')
-        ret = tarn_fail(scan->err, -ENOTSUP, "sparse member '%.200s' is not supported", name);
+    else if (type == 'S' || scan->sparse)
+        ret = tarn_fail(
+            scan->err, -ENOTSUP,
+            "sparse member '%.200s' is not supported; pack the archive without --sparse", name);
     else if (type == '1')
         ret = add(scan, name, scan->target ? scan->target : short_target, 0);
     else if ((type == '0' || type == '\0' || type == '7') && length > 0 && name[length - 1] != '/')

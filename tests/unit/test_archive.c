@@ -214,10 +214,11 @@ static void test_keeps(void **state)
     add_image(place, "abc", "one", false);
     tarn_repository_close(tarn_steal(place->repository));
     shell(place, "mkdir y && tar -C y -xf a.tar && echo hello >y/$(printf %0150d 7) && "
-                 "tar -C y --format=gnu -cf a.tar .");
+                 "tar -C y --format=gnu -cf a.tar . && chmod 600 a.tar");
     tarn_test_place_open(place, "oci-archive", "a.tar", true);
     add_image(place, "def", "one", false);
     shell(place, "mkdir x && tar -C x -xf a.tar && test $(cat x/0*) = hello");
+    shell(place, "test $(stat -c %a a.tar) = 600");
     tag_is(place, "one", 2);
 }
 
@@ -234,6 +235,7 @@ static void test_refused(void **state)
         { "echo hello >b.tar", -EUCLEAN, "no tar archive" },
         { "seq 1000 >b.tar", -EUCLEAN, "no tar archive" },
         { "tar -cf b.tar a.tar", -EINVAL, "no member 'index.json'" },
+        { "echo >manifest.json; tar -cf b.tar manifest.json", -ENOTSUP, "docker-archive:FILE" },
         { "gzip -c a.tar >b.tar", -ENOTSUP, "compressed with gzip" },
         { "head -c 1537 a.tar >b.tar", -EUCLEAN, "cut off" },
     };

@@ -160,6 +160,23 @@ static void make_sparse(struct tarn_buf *tape)
     tarn_tape_header(tape, &(struct tarn_tape_header){ .name = "a", .flag = 'S' });
 }
 
+static void make_pax_sparse(struct tarn_buf *tape)
+{
+    pax(tape, "GNU.sparse.major", "1");
+    file(tape, "a", "");
+}
+
+// Empty values take back what was said before.
+static void make_pax_empty(struct tarn_buf *tape)
+{
+    tarn_autobuf struct tarn_buf records = { 0 };
+    const char *const pairs[] = { "path", "x", "path", "", "size", "0", "size", "" };
+    for (size_t i = 0; i < 8; i += 2)
+        tarn_tape_record(&records, pairs[i], pairs[i + 1], strlen(pairs[i + 1]));
+    tarn_tape_pax(tape, 'x', &records);
+    file(tape, "a", "hello");
+}
+
 static void make_gzip(struct tarn_buf *tape)
 {
     tarn_tape_body(tape, "\x1f\x8b\x08", 3);
@@ -195,7 +212,11 @@ static void test_scan(void **state)
           "tar header at byte 1024: the member ends behind the end of the file, which is cut off" },
         { make_beyond, -EUCLEAN, "tar header at byte 0: a pax size is no number" },
         { make_bad_record, -EUCLEAN, "tar header at byte 0: a pax record has a wrong length" },
-        { make_sparse, -ENOTSUP, "sparse member 'a' is not supported" },
+        { make_pax_empty, 0, "a@1536+5" },
+        { make_sparse, -ENOTSUP,
+          "sparse member 'a' is not supported; pack the archive without --sparse" },
+        { make_pax_sparse, -ENOTSUP,
+          "sparse member 'a' is not supported; pack the archive without --sparse" },
         { make_gzip, -ENOTSUP,
           "the archive is compressed with gzip, which is not supported; decompress it first: gzip "
           "-d" },
