@@ -120,3 +120,9 @@ bool tarn_bus_range_damaged(const struct tarn_bus_range *range)
 #endif
     return range && atomic_load(&range->damaged);
 }
+
+void tarn_bus_range_renew(struct tarn_bus_range *range)
+{
+    if (range)
+        atomic_store(&range->damaged, false);
+}

@@ -108,7 +108,7 @@ struct replacement {
 
 static int replace(int dirfd, const char *path, const struct replacement *by, struct tarn_err *err)
 {
-    tarn_autofree char *temporary = tarn_asprintf("%s.%d.tmp", path, (int)getpid());
+    tarn_autofree char *temporary = tarn_asprintf("%s.%d.tmp", path, (int)gettid());
     if (!temporary)
         return tarn_fail(err, -ENOMEM, "out of memory writing %s", path);
     tarn_autoclose int fd =

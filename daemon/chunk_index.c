@@ -72,7 +72,7 @@ static int grow(struct tarn_chunk_index *index, size_t extra)
     if (!places)
         return -ENOMEM;
     for (size_t i = 0; i < index->capacity; i++)
-        if (index->places[i].file != 0)
+        if (index->places[i].file != 0 && !tarn_digest_is_zero(digest_of(index, index->places[i])))
             insert(index, places, capacity, index->places[i]);
     free(index->places);
     index->places = places;
@@ -131,6 +131,7 @@ bool tarn_chunk_index_find(const struct tarn_chunk_index *index, const struct ta
             continue;
         place->file = file;
         place->row = candidate.row;
+        place->address = tarn_rows_address(&file->rows, candidate.row);
         return true;
     }
     return false;

@@ -11,6 +11,7 @@ struct tarn_chunk_index;
 struct tarn_chunk_place {
     struct tarn_data_file *file; // borrowed
     uint32_t row;
+    uint64_t address; // where its table says that the row lies
 };
 
 struct tarn_chunk_index *tarn_chunk_index_new(void); // NULL when out of memory

@@ -2,7 +2,6 @@
 #include "daemon/data_file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -72,35 +71,23 @@ static void read_marks(struct tarn_data_file *file)
 static int map_table(struct tarn_data_file *file, struct tarn_err *err)
 {
     tarn_autoclose int fd = open_member(file, "table", O_RDONLY);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return tarn_fail_errno(err,
-                               fd == -ENOENT ? -EUCLEAN
-                               : fd < 0      ? fd
-                                             : -errno,
+    if (fd < 0)
+        return tarn_fail_errno(err, fd == -ENOENT ? -EUCLEAN : fd,
                                "store: cannot open blobs/%s/table", file->name);
-    if (st.st_size <= 0)
-        return tarn_fail(err, -EUCLEAN, "store: blobs/%s/table is empty", file->name);
-    file->table_length = (size_t)st.st_size;
-    file->table = mmap(NULL, file->table_length, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (file->table == MAP_FAILED) {
-        file->table = NULL;
-        return tarn_fail_errno(err, -errno, "store: cannot map blobs/%s/table", file->name);
-    }
-    return 0;
+    const int ret = tarn_data_table_map(fd, &file->table, &file->rows);
+    if (ret == -EUCLEAN)
+        return tarn_fail(err, ret, "store: blobs/%s/table is damaged", file->name);
+    return ret < 0 ? tarn_fail_errno(err, ret, "store: cannot map blobs/%s/table", file->name) : 0;
 }
 
 // Without a directory the table is in memory.
 static int copy_table(struct tarn_data_file *file, const struct tarn_buf *table,
                       struct tarn_err *err)
 {
-    void *map =
-        mmap(NULL, table->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
-        return out_of_memory(file->name, err);
-    file->table = memcpy(map, table->data, table->length);
-    file->table_length = table->length;
-    return 0;
+    const int ret = tarn_data_table_copy(table, &file->table, &file->rows);
+    if (ret == -EUCLEAN)
+        return tarn_fail(err, ret, "the chunk table of a blob is damaged");
+    return ret < 0 ? out_of_memory(file->name, err) : 0;
 }
 
 static struct tarn_data_file *new_file(int blobs, const char *name)
@@ -126,8 +113,6 @@ static int open_file(struct tarn_data_file *file, const struct tarn_buf *table,
     int ret = table ? copy_table(file, table, err) : map_table(file, err);
     if (ret < 0)
         return ret;
-    if (tarn_rows_parse_table(file->table, file->table_length, &file->rows) < 0)
-        return tarn_fail(err, -EUCLEAN, "store: blobs/%s/table is damaged", file->name);
     file->whole = tarn_rows_whole(&file->rows);
     ret = make_bits(file, err);
     if (ret == 0 && !table)
@@ -157,8 +142,7 @@ void tarn_data_file_free(struct tarn_data_file *file)
 {
     if (!file)
         return;
-    if (file->table)
-        munmap(file->table, file->table_length);
+    tarn_data_table_release(&file->table);
     if (file->fd >= 0)
         close(file->fd);
     if (file->marks >= 0)
@@ -235,7 +219,9 @@ static int make_again(struct tarn_data_file *file)
     int ret = -ENOSPC;
     if (now - file->made_at >= MAKE_AGAIN_S) {
         file->made_at = now;
-        ret = make_directory(file->blobs, file->name, file->table, file->table_length, NULL);
+        if (tarn_data_table_intact(&file->table))
+            ret = make_directory(file->blobs, file->name, file->table.bytes, file->table.length,
+                                 NULL);
     }
     pthread_mutex_unlock(&file->making);
     return ret;
@@ -280,6 +266,7 @@ static int data_fd(struct tarn_data_file *file)
 // Somebody has been at the data, or the disk cannot read it: every chunk is looked at again.
 static void distrust(struct tarn_data_file *file)
 {
+    atomic_fetch_add(&file->distrusts, 1);
     for (size_t i = 0; i < bit_words(file); i++)
         atomic_store_explicit(&file->verified[i], 0, memory_order_release);
 }
@@ -309,24 +296,53 @@ int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *dat
     return ret < 0 ? -EIO : 0;
 }
 
-int tarn_data_file_check(struct tarn_data_file *file, uint32_t row, void *scratch)
+// What an image says of a chunk is worth no more than its bootstrap.
+static bool inside(const struct tarn_data_file *file, const struct tarn_row_chunk *chunk)
 {
-    const size_t length = tarn_rows_length(&file->rows, row);
-    int ret = tarn_data_file_read(file, tarn_rows_address(&file->rows, row), scratch, length);
-    if (ret == 0) {
-        struct tarn_digest digest;
-        tarn_sha256(scratch, length, &digest);
-        if (tarn_digest_equal(&digest, tarn_rows_digest_at(&file->rows, row))) {
-            set_bit(file->verified, row);
-            return 0;
-        }
-        ret = -EIO;
-    }
+    return chunk->row < file->rows.count && chunk->length <= TARN_CHUNK_MAX &&
+           tarn_range_ok(chunk->address, chunk->length, file->rows.data_length);
+}
+
+static void drop(struct tarn_data_file *file, uint32_t row)
+{
     clear_bit(file->verified, row);
-    if (ret == -EIO) {
-        clear_bit(file->written, row);
-        mark(file, row, 0);
-    }
+    clear_bit(file->written, row);
+    mark(file, row, 0);
+}
+
+static int read_proven(struct tarn_data_file *file, const struct tarn_row_chunk *chunk, void *bytes)
+{
+    struct tarn_digest digest;
+    const int ret = tarn_data_file_read(file, chunk->address, bytes, chunk->length);
+    if (ret < 0)
+        return ret;
+    tarn_sha256(bytes, chunk->length, &digest);
+    return tarn_digest_equal(&digest, &chunk->digest) ? 0 : -EIO;
+}
+
+int tarn_data_file_check(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
+                         void *scratch)
+{
+    if (!inside(file, chunk))
+        return -EIO;
+    const int ret = read_proven(file, chunk, scratch);
+    if (ret == 0)
+        set_bit(file->verified, chunk->row);
+    else if (ret == -EIO)
+        drop(file, chunk->row);
+    else
+        clear_bit(file->verified, chunk->row);
+    return ret;
+}
+
+int tarn_data_file_lend(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
+                        void *bytes)
+{
+    if (!inside(file, chunk))
+        return -EIO;
+    const int ret = read_proven(file, chunk, bytes);
+    if (ret == -EIO)
+        drop(file, chunk->row);
     return ret;
 }
 
@@ -342,20 +358,58 @@ static int restore_length(struct tarn_data_file *file, int fd)
     return ftruncate(fd, (off_t)file->rows.data_length) < 0 ? -errno : 0;
 }
 
-int tarn_data_file_put(struct tarn_data_file *file, uint32_t row, const void *bytes)
+int tarn_data_file_put(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
+                       const void *bytes)
 {
+    if (!inside(file, chunk))
+        return -EIO;
     int fd = data_fd(file);
     if (fd == -ENOENT && make_again(file) == 0)
         fd = data_fd(file);
     int ret = fd < 0 ? fd : restore_length(file, fd);
     if (ret == 0)
-        ret = tarn_pwrite_full(fd, bytes, tarn_rows_length(&file->rows, row),
-                               tarn_rows_address(&file->rows, row));
+        ret = tarn_pwrite_full(fd, bytes, chunk->length, chunk->address);
     if (ret == 0) {
-        set_bit(file->verified, row);
-        set_bit(file->written, row);
-        mark(file, row, 1);
+        set_bit(file->verified, chunk->row);
+        set_bit(file->written, chunk->row);
+        mark(file, chunk->row, 1);
     }
     atomic_store_explicit(&file->unwritable, ret < 0, memory_order_relaxed);
     return ret;
+}
+
+// --- the table -----------------------------------------------------------------------------------------
+
+bool tarn_data_file_same(const struct tarn_data_file *file, const struct tarn_rows *rows)
+{
+    return tarn_rows_same(&file->rows, rows) && tarn_data_table_intact(&file->table);
+}
+
+// The file of the table, made of those bytes; -1: it cannot be made.
+static int write_table(const struct tarn_data_file *file, const struct tarn_buf *table)
+{
+    tarn_autoclose int directory =
+        openat(file->blobs, file->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (directory < 0 ||
+        tarn_file_replace_unsynced(directory, "table", table->data, table->length, NULL) < 0)
+        return -1;
+    return open_member(file, "table", O_RDONLY);
+}
+
+bool tarn_data_file_mend(struct tarn_data_file *file, const struct tarn_rows *rows, bool proven)
+{
+    tarn_autobuf struct tarn_buf table = { 0 };
+    if ((!proven && atomic_load(&file->users) > 0) || rows->data_length != file->rows.data_length ||
+        !tarn_digest_equal(&rows->blob, &file->rows.blob) || tarn_data_table_intact(&file->table) ||
+        tarn_rows_build_table(rows, &table) < 0)
+        return false;
+    tarn_autoclose int fd = write_table(file, &table);
+    if (!tarn_data_table_replace(&file->table, fd, &table) &&
+        !tarn_data_table_replace(&file->table, -1, &table))
+        return false;
+    distrust(file);
+    tarn_log(TARN_LOG_WARNING,
+             "store: blobs/%s/table was damaged while it was in use; made it again from an image",
+             file->name);
+    return tarn_data_file_same(file, rows);
 }

@@ -10,14 +10,16 @@
 // kept then, and a missing directory is made as soon as that can be done.
 //
 // The table is part of the identity: an image whose rows differ gets another directory, so that no
-// image can plant chunks for another. Any thread; the bits are atomic.
+// image can plant chunks for another. It is mapped, so it may be cut, changed or unreadable at any time
+// (bus_guard.h): what it says while no image is compared with it is a hint of where a chunk may be found.
+// Which bytes are right is said by the caller, from an image's own tables. Any thread; the bits are atomic.
 #ifndef TARN_DAEMON_DATA_FILE_H
 #define TARN_DAEMON_DATA_FILE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "daemon/data_rows.h"
+#include "daemon/data_table.h"
 
 struct tarn_data_file {
     uint32_t number;         // set by the store: its place in the list there
@@ -26,11 +28,13 @@ struct tarn_data_file {
     bool whole;              // no gaps but the last row: the directory's name is the blob's digest
     _Atomic uint32_t users;  // images that are open and use it
     _Atomic bool unwritable; // the last chunk could not be written
+    // How often the verified bits became void. Bytes that were read because their chunks were verified count
+    // if this is afterwards what it was before the bits were looked at.
+    _Atomic uint32_t distrusts;
 
     // private
-    int blobs;   // the store's directory, borrowed
-    void *table; // a map of the file, or anonymous
-    size_t table_length;
+    int blobs; // the store's directory, borrowed
+    struct tarn_data_table table;
     _Atomic int fd;    // of data; -1 until first used
     _Atomic int marks; // of written; -1 until first used
     void *written_words;
@@ -52,12 +56,14 @@ void tarn_data_file_free(struct tarn_data_file *file);
 
 static inline bool tarn_data_file_verified(const struct tarn_data_file *file, uint32_t row)
 {
-    return atomic_load_explicit(&file->verified[row / 64], memory_order_acquire) >> (row % 64) & 1;
+    return row < file->rows.count &&
+           atomic_load_explicit(&file->verified[row / 64], memory_order_acquire) >> (row % 64) & 1;
 }
 
 static inline bool tarn_data_file_written(const struct tarn_data_file *file, uint32_t row)
 {
-    return atomic_load_explicit(&file->written[row / 64], memory_order_acquire) >> (row % 64) & 1;
+    return row < file->rows.count &&
+           atomic_load_explicit(&file->written[row / 64], memory_order_acquire) >> (row % 64) & 1;
 }
 
 static inline bool tarn_data_file_unwritable(const struct tarn_data_file *file)
@@ -72,10 +78,23 @@ int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *dat
 
 // Reads a chunk (to scratch, TARN_CHUNK_MAX bytes) and checks its digest: sets verified, 0; or
 // clears both bits, -EIO. Another -errno: it could not be looked at. Blocks.
-int tarn_data_file_check(struct tarn_data_file *file, uint32_t row, void *scratch) tarn_must_check;
+int tarn_data_file_check(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
+                         void *scratch) tarn_must_check;
+
+// The same for a chunk that another file wants, and of which a table says that it may be here: verified
+// is not set, since the row may lie elsewhere.
+int tarn_data_file_lend(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
+                        void *bytes) tarn_must_check;
 
 // Writes a chunk whose digest was checked, and sets both bits. Blocks. -errno: neither is set.
-int tarn_data_file_put(struct tarn_data_file *file, uint32_t row,
+int tarn_data_file_put(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
                        const void *bytes) tarn_must_check;
+
+// Whether the file is that of these rows. False if its table is damaged.
+bool tarn_data_file_same(const struct tarn_data_file *file, const struct tarn_rows *rows);
+// Makes a damaged table again from the rows that it had. proven: the rows are those of the directory's
+// name; else nobody may use the file. Nothing is verified then. Returns whether the file is that of these
+// rows now. Blocks; one caller at a time.
+bool tarn_data_file_mend(struct tarn_data_file *file, const struct tarn_rows *rows, bool proven);
 
 #endif

@@ -136,3 +136,8 @@ int tarn_rows_parse_table(const uint8_t *table, size_t length, struct tarn_rows 
     rows->digests = rows->locations + (size_t)rows->count * 8;
     return tarn_rows_sound(rows) ? 0 : -EUCLEAN;
 }
+
+uint64_t tarn_rows_table_hash(const uint8_t *table)
+{
+    return tarn_get_le64(table + OFFSET_XXH3);
+}

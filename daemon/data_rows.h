@@ -22,6 +22,14 @@ struct tarn_rows {
     const uint8_t *digests;
 };
 
+// A chunk as an image's tables name it.
+struct tarn_row_chunk {
+    uint32_t row; // of its blob
+    uint64_t address;
+    size_t length;
+    struct tarn_digest digest;
+};
+
 // The rows of one blob of a table.
 struct tarn_rows tarn_rows_of(const struct tarn_tables *tables,
                               const struct tarn_blob_record *record);
@@ -44,6 +52,15 @@ static inline const struct tarn_digest *tarn_rows_digest_at(const struct tarn_ro
                                                       (size_t)row * TARN_DIGEST_SIZE);
 }
 
+// The chunk of a row, not of the last one. The digest is read last (bus_guard.h).
+static inline struct tarn_row_chunk tarn_rows_chunk(const struct tarn_rows *rows, uint32_t row)
+{
+    struct tarn_row_chunk chunk = { .row = row, .address = tarn_rows_address(rows, row) };
+    chunk.length = tarn_rows_length(rows, row);
+    chunk.digest = *tarn_rows_digest_at(rows, row);
+    return chunk;
+}
+
 // Whether chunk rows can be used without further checks: inside the data space, of a chunk's length.
 bool tarn_rows_sound(const struct tarn_rows *rows);
 // No gaps but the last row.
@@ -54,6 +71,9 @@ int tarn_rows_build_table(const struct tarn_rows *rows, struct tarn_buf *table) 
 // Rows that point into the table. -EUCLEAN: it is none, or is damaged.
 int tarn_rows_parse_table(const uint8_t *table, size_t length,
                           struct tarn_rows *rows) tarn_must_check;
+
+// The checksum that a table says it has, which finds accidents.
+uint64_t tarn_rows_table_hash(const uint8_t *table);
 
 // Whether a table's rows say the same as those: addresses, digests, and where chunks are stored.
 bool tarn_rows_same(const struct tarn_rows *table, const struct tarn_rows *rows);

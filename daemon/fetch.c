@@ -80,9 +80,24 @@ static bool equal_key(const void *key, const void *value)
     return run->file == wanted->file && run->file_row == wanted->file_row;
 }
 
-// The run in work that holds the row, or a new one. NULL when out of memory.
+// Copies where the rows lie; -EIO: they are none that a verified image has.
+static int copy_addresses(struct tarn_fetch_run *run)
+{
+    const struct tarn_tables *tables = &run->image->bootstrap.tables;
+    const struct tarn_run_rows rows = run->rows;
+    run->addresses[0] = tarn_tables_address(tables, rows.first);
+    for (uint32_t i = 0; i < rows.count; i++) {
+        const uint64_t next = tarn_tables_address(tables, rows.first + i + 1);
+        if (next <= run->addresses[i] || next - run->addresses[i] > TARN_CHUNK_MAX)
+            return -EIO;
+        run->addresses[i + 1] = next;
+    }
+    return 0;
+}
+
+// The run in work that holds the row, or a new one. NULL: out of memory, or -EIO: there is no such run.
 static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch,
-                                      const struct tarn_fetch_target *target)
+                                      const struct tarn_fetch_target *target, int *status)
 {
     struct tarn_node_image *image = target->image;
     const uint32_t blob = target->blob;
@@ -94,25 +109,30 @@ static struct tarn_fetch_run *get_run(struct tarn_fetch *fetch,
     };
     const uint64_t hash = hash_key(&key);
     struct tarn_fetch_run *run = tarn_map_get(fetch->runs, hash, &key, equal_key);
+    *status = -EIO;
+    if (rows.count == 0 || (run && target->row - rows.first >= run->rows.count))
+        return NULL;
     if (run)
         return run;
     run = calloc(1, sizeof *run + rows.count * sizeof run->items[0]);
-    if (!run || tarn_map_add(fetch->runs, hash, run) < 0) {
+    if (run) {
+        run->image = image;
+        run->rows = rows;
+        *status = copy_addresses(run);
+    }
+    if (!run || *status < 0 || tarn_map_add(fetch->runs, hash, run) < 0) {
+        *status = run && *status < 0 ? *status : -ENOMEM;
         free(run);
         return NULL;
     }
     fetch->run_count++;
     run->fetch = fetch;
-    run->image = image;
     tarn_node_image_ref(image);
     run->share = tarn_share_ref(target->share);
     run->blob = blob;
     run->file = image->files[blob];
-    run->rows = rows;
     run->file_row = key.file_row;
     run->hash = hash;
-    for (uint32_t i = 0; i <= rows.count; i++)
-        run->addresses[i] = tarn_tables_address(tables, rows.first + i);
     for (uint32_t i = 0; i < rows.count; i++)
         run->items[i].run = run;
     run->shape = (struct tarn_run_shape){ run->addresses, rows.count };
@@ -165,12 +185,8 @@ void tarn_run_drop_stored(struct tarn_fetch_run *run, uint32_t index)
     struct tarn_fetch_row *row = &run->items[index];
     free(row->stored);
     row->stored = NULL;
-    if (!row->reserved)
-        return;
-    const struct tarn_location location =
-        tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + index);
-    run->fetch->memory -= location.stored_length;
-    row->reserved = false;
+    run->fetch->memory -= row->reserved;
+    row->reserved = 0;
 }
 
 // --- outcomes --------------------------------------------------------------------------------
@@ -216,6 +232,7 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
         struct tarn_fetch_waiter *next = waiter->next;
         waiter->row = NULL;
         if (status == -ENOMEM) { // perhaps from within the waiter's own want
+            waiter->failure = status;
             waiter->next = run->fetch->failed;
             run->fetch->failed = waiter;
         } else if (status >= 0 || !retry_elsewhere(run, index, waiter)) {
@@ -254,21 +271,38 @@ void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status)
 
 // --- starting ----------------------------------------------------------------------------------
 
-// Wants the row that a reference names, with or without its own waiter. Returns whether it is local.
-static bool want_target(struct tarn_fetch_run *run, uint32_t index,
-                        struct tarn_fetch_waiter *waiter)
+// The row that a reference names. False: none, which no verified image has.
+static bool find_target(const struct tarn_fetch_run *run, uint32_t index,
+                        struct tarn_fetch_target *target)
 {
     const struct tarn_tables *tables = &run->image->bootstrap.tables;
     const struct tarn_location location = tarn_tables_location(tables, run->rows.first + index);
+    if (location.kind != TARN_LOCATION_REFERENCE || location.blob >= tables->blob_count)
+        return false;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
-    const struct tarn_fetch_target target = {
+    *target = (struct tarn_fetch_target){
         .image = run->image,
         .share = run->share,
         .blob = location.blob,
         .row = tarn_tables_find(tables, &blob, location.address),
         .background = !run->items[index].demanded,
     };
-    return tarn_fetch_want(run->fetch, &target, waiter);
+    return target->row != TARN_NONE;
+}
+
+// Wants it, with or without the row's own waiter. Returns whether it is local.
+static bool want_target(struct tarn_fetch_run *run, uint32_t index,
+                        struct tarn_fetch_waiter *waiter)
+{
+    struct tarn_fetch_target target;
+    if (find_target(run, index, &target))
+        return tarn_fetch_want(run->fetch, &target, waiter);
+    if (waiter) {
+        waiter->failure = -EIO;
+        waiter->next = run->fetch->failed;
+        run->fetch->failed = waiter;
+    }
+    return false;
 }
 
 // Readers wait for those of the rows that are on their way.
@@ -314,6 +348,18 @@ void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
         demand_rows(run, needed);
 }
 
+static int copy_target(struct tarn_fetch_run *run, uint32_t index,
+                       const struct tarn_fetch_target *target)
+{
+    const struct tarn_tables *tables = &run->image->bootstrap.tables;
+    const struct tarn_chunk_place place = {
+        run->image->files[target->blob],
+        target->row - tarn_tables_blob(tables, target->blob).first_row,
+        tarn_tables_address(tables, target->row),
+    };
+    return tarn_run_copy_local(run, index, &place);
+}
+
 // The row that a reference names is there now, or cannot be had.
 static void target_done(struct tarn_fetch_waiter *waiter, int status,
                         const struct tarn_chunk_bytes *bytes)
@@ -329,15 +375,10 @@ static void target_done(struct tarn_fetch_waiter *waiter, int status,
         const struct tarn_chunk_bytes mine = { run->addresses[index], bytes->length, bytes->data };
         tarn_run_finish(run, index, 0, &mine);
     } else {
-        const struct tarn_tables *tables = &run->image->bootstrap.tables;
-        const struct tarn_location location = tarn_tables_location(tables, run->rows.first + index);
-        const struct tarn_blob_record blob = tarn_tables_blob(tables, location.blob);
-        const struct tarn_chunk_place place = {
-            run->image->files[location.blob],
-            tarn_tables_find(tables, &blob, location.address) - blob.first_row,
-        };
-        if (tarn_run_copy_local(run, index, &place) < 0)
-            tarn_run_finish(run, index, -ENOMEM, NULL);
+        struct tarn_fetch_target target;
+        const int ret = find_target(run, index, &target) ? copy_target(run, index, &target) : -EIO;
+        if (ret < 0)
+            tarn_run_finish(run, index, ret, NULL);
     }
     tarn_run_release(run);
 }
@@ -360,14 +401,15 @@ void tarn_run_start(struct tarn_fetch_run *run, uint32_t index, bool demanded)
 {
     const uint32_t file_row = run->file_row + index;
     struct tarn_fetch_row *row = &run->items[index];
+    const struct tarn_row_chunk chunk = tarn_run_chunk(run, index);
     row->demanded |= demanded;
     if (!row->no_store && tarn_data_file_written(run->file, file_row) &&
         tarn_run_check_local(run, index) == 0)
         return;
     struct tarn_chunk_place place;
     if (!row->no_store &&
-        tarn_store_find(run->fetch->options.store, tarn_rows_digest_at(&run->file->rows, file_row),
-                        tarn_run_length(run, index), run->file, &place) &&
+        tarn_store_find(run->fetch->options.store, &chunk.digest, chunk.length, run->file,
+                        &place) &&
         tarn_run_copy_local(run, index, &place) == 0)
         return;
     const struct tarn_location location =
@@ -402,9 +444,11 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *t
         waiter->image = image;
         waiter->share = target->share;
     }
-    struct tarn_fetch_run *run = get_run(fetch, target);
+    int status;
+    struct tarn_fetch_run *run = get_run(fetch, target, &status);
     if (!run) {
         if (waiter) {
+            waiter->failure = status;
             waiter->next = fetch->failed;
             fetch->failed = waiter;
         }
@@ -463,7 +507,8 @@ bool tarn_fetch_knows(const struct tarn_fetch *fetch, const struct tarn_node_ima
     const struct tarn_run_rows rows = tarn_node_image_run(image, blob, row);
     const struct run_key key = { image->files[blob], rows.first - first_row };
     const struct tarn_fetch_run *run = tarn_map_get(fetch->runs, hash_key(&key), &key, equal_key);
-    return run && run->items[row - rows.first].state != TARN_ROW_IDLE;
+    return run && row - rows.first < run->rows.count &&
+           run->items[row - rows.first].state != TARN_ROW_IDLE;
 }
 
 void tarn_fetch_flush(struct tarn_fetch *fetch)
@@ -472,7 +517,7 @@ void tarn_fetch_flush(struct tarn_fetch *fetch)
         while (fetch->failed) {
             struct tarn_fetch_waiter *waiter = fetch->failed;
             fetch->failed = waiter->next;
-            waiter->wake(waiter, -ENOMEM, NULL);
+            waiter->wake(waiter, waiter->failure, NULL);
         }
     } while (tarn_fetch_start_ranges(fetch) || fetch->failed);
 }

@@ -43,6 +43,7 @@ struct tarn_fetch_waiter {
     struct tarn_node_image *image;  // whose want it was
     struct tarn_share *share;       // the same, or NULL
     bool retried;
+    int failure; // why it is in the list of those that fail at the next flush
     void (*wake)(struct tarn_fetch_waiter *waiter, int status,
                  const struct tarn_chunk_bytes *bytes);
 };

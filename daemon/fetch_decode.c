@@ -53,12 +53,14 @@ static void recheck_prefix(struct tarn_fetch_run *run, uint32_t index)
 {
     const uint64_t prefix = tarn_plan_prefix(&run->shape, index);
     void *scratch = prefix ? malloc(TARN_CHUNK_MAX) : NULL;
-    for (uint32_t i = 0; scratch && i < index; i++)
-        if (prefix >> i & 1 && tarn_data_file_verified(run->file, run->file_row + i) &&
-            tarn_data_file_check(run->file, run->file_row + i, scratch) == -EIO) {
+    for (uint32_t i = 0; scratch && i < index; i++) {
+        const struct tarn_row_chunk chunk = tarn_run_chunk(run, i);
+        if (prefix >> i & 1 && tarn_data_file_verified(run->file, chunk.row) &&
+            tarn_data_file_check(run->file, &chunk, scratch) == -EIO) {
             tarn_count(&run->image->counters.dropped_chunks, 1);
             tarn_count(&run->fetch->options.total->dropped_chunks, 1);
         }
+    }
     free(scratch);
     run->in_buffer = 0;
 }
@@ -81,19 +83,18 @@ static enum tarn_row_result decode_row(struct tarn_fetch_run *run, uint32_t inde
     };
     bool right =
         load_prefix(run, index) == 0 && tarn_decoder_decode(decoder, &chunk, out, length) == 0;
+    const struct tarn_row_chunk row = tarn_run_chunk(run, index);
     if (right) {
         struct tarn_digest digest;
         tarn_sha256(out, length, &digest);
-        right = tarn_digest_equal(&digest,
-                                  tarn_rows_digest_at(&run->file->rows, run->file_row + index));
+        right = tarn_digest_equal(&digest, &row.digest);
     }
     if (!right) {
         recheck_prefix(run, index);
         return TARN_RESULT_WRONG;
     }
     run->in_buffer |= tarn_run_bit(index);
-    return tarn_data_file_put(run->file, run->file_row + index, out) == 0 ? TARN_RESULT_STORED
-                                                                          : TARN_RESULT_MEMORY;
+    return tarn_data_file_put(run->file, &row, out) == 0 ? TARN_RESULT_STORED : TARN_RESULT_MEMORY;
 }
 
 static void decoded(struct tarn_post *post);
@@ -121,6 +122,10 @@ static void wrong_row(struct tarn_fetch_run *run, uint32_t index)
 {
     struct tarn_fetch *fetch = run->fetch;
     struct tarn_fetch_row *row = &run->items[index];
+    if (tarn_node_image_damaged(run->image)) { // not the chunk, but what it is compared with
+        tarn_run_fail(run, index, -EIO);
+        return;
+    }
     tarn_count(&run->image->counters.digest_errors, 1);
     tarn_count(&fetch->options.total->digest_errors, 1);
     const struct tarn_location location =

@@ -50,7 +50,7 @@ struct tarn_fetch_row {
     uint8_t tries;
     bool listed;                    // in fetch->queued
     bool demanded;                  // a reader waits for it, directly or not
-    bool reserved;                  // its stored bytes are counted in fetch->memory
+    uint32_t reserved;              // so many stored bytes are counted in fetch->memory
     bool no_store;                  // the store cannot give it: decode it
     uint8_t *stored;                // owned; FETCHING to DECODING
     struct tarn_fetch_range *range; // FETCHING: which read brings it
@@ -133,7 +133,7 @@ struct tarn_fetch {
     struct tarn_fetch_place *places; // that ranges wait for or come from
     unsigned transfers;
     uint64_t memory;
-    struct tarn_fetch_waiter *failed; // to be woken with -ENOMEM at the next flush
+    struct tarn_fetch_waiter *failed; // to be woken with their failure at the next flush
     uint64_t log_second;              // lines are limited: a reader may try again at once
     unsigned log_lines;
 
@@ -151,6 +151,16 @@ static inline uint64_t tarn_run_bit(uint32_t index)
 static inline size_t tarn_run_length(const struct tarn_fetch_run *run, uint32_t index)
 {
     return (size_t)(run->addresses[index + 1] - run->addresses[index]);
+}
+
+// The chunk, whose digest is read from the image's tables now.
+static inline struct tarn_row_chunk tarn_run_chunk(const struct tarn_fetch_run *run, uint32_t index)
+{
+    struct tarn_row_chunk chunk = { .row = run->file_row + index,
+                                    .address = run->addresses[index],
+                                    .length = tarn_run_length(run, index) };
+    tarn_tables_digest(&run->image->bootstrap.tables, run->rows.first + index, &chunk.digest);
+    return chunk;
 }
 
 // fetch.c

@@ -16,7 +16,8 @@ struct local_job {
     struct tarn_post post;
     struct tarn_fetch_run *run; // held
     uint32_t index;
-    struct tarn_chunk_place place;
+    struct tarn_row_chunk chunk;
+    struct tarn_chunk_place place; // copy: where it is
     bool copy;
     enum local_result result;
     uint8_t bytes[TARN_CHUNK_MAX];
@@ -29,11 +30,14 @@ static void work(struct tarn_job *job)
 {
     struct local_job *local = (struct local_job *)((char *)job - offsetof(struct local_job, job));
     struct tarn_fetch_run *run = local->run;
-    const int ret = tarn_data_file_check(local->place.file, local->place.row, local->bytes);
+    struct tarn_row_chunk there = local->chunk;
+    there.row = local->place.row;
+    there.address = local->place.address;
+    const int ret = local->copy ? tarn_data_file_lend(local->place.file, &there, local->bytes)
+                                : tarn_data_file_check(run->file, &local->chunk, local->bytes);
     if (ret < 0)
         local->result = ret == -EIO ? LOCAL_WRONG : LOCAL_UNSEEN;
-    else if (local->copy &&
-             tarn_data_file_put(run->file, run->file_row + local->index, local->bytes) < 0)
+    else if (local->copy && tarn_data_file_put(run->file, &local->chunk, local->bytes) < 0)
         local->result = LOCAL_NOT_WRITTEN;
     else
         local->result = LOCAL_RIGHT;
@@ -57,11 +61,9 @@ static void count(const struct local_job *local)
                              : &total->checked_chunks,
                1);
     if (wrong)
-        tarn_fetch_log(
-            local->run->fetch,
-            "store: blobs/%s/data: the chunk at %llu is damaged; making it again",
-            local->place.file->name,
-            (unsigned long long)tarn_rows_address(&local->place.file->rows, local->place.row));
+        tarn_fetch_log(local->run->fetch,
+                       "store: blobs/%s/data: the chunk at %llu is damaged; making it again",
+                       local->place.file->name, (unsigned long long)local->place.address);
 }
 
 static void local_done(struct tarn_post *post)
@@ -72,7 +74,9 @@ static void local_done(struct tarn_post *post)
     count(local);
     const struct tarn_location location =
         tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + local->index);
-    if (local->result == LOCAL_RIGHT) {
+    if (tarn_node_image_damaged(run->image)) {
+        tarn_run_fail(run, local->index, -EIO);
+    } else if (local->result == LOCAL_RIGHT) {
         tarn_run_finish(run, local->index, 0, NULL);
     } else if (local->result == LOCAL_NOT_WRITTEN && location.kind == TARN_LOCATION_REFERENCE) {
         const struct tarn_chunk_bytes bytes = { run->addresses[local->index],
@@ -97,6 +101,7 @@ static int submit(struct tarn_fetch_run *run, uint32_t index, const struct tarn_
         return -ENOMEM;
     local->run = run;
     local->index = index;
+    local->chunk = tarn_run_chunk(run, index);
     local->place = *place;
     local->copy = copy;
     local->job.run = work;
@@ -108,7 +113,8 @@ static int submit(struct tarn_fetch_run *run, uint32_t index, const struct tarn_
 
 int tarn_run_check_local(struct tarn_fetch_run *run, uint32_t index)
 {
-    const struct tarn_chunk_place place = { run->file, run->file_row + index };
+    const struct tarn_chunk_place place = { run->file, run->file_row + index,
+                                            run->addresses[index] };
     return submit(run, index, &place, false);
 }
 

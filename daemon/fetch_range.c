@@ -135,7 +135,7 @@ static void reserve(struct tarn_fetch_range *range)
         struct tarn_fetch_row *row = &entry->run->items[entry->index];
         if (!awaited(range, i) || row->reserved)
             continue;
-        row->reserved = true;
+        row->reserved = range->items[i].place.length;
         range->fetch->memory += range->items[i].place.length;
     }
 }

@@ -85,6 +85,8 @@ static void lookup_image(fuse_req_t req, const char *name)
     int ret = -ENOENT;
     if (slot)
         ret = tarn_fuse_node_entry(connection, slot, slot->image->bootstrap.erofs.root_nid, &entry);
+    if (slot && tarn_node_image_damaged(slot->image))
+        ret = -EIO;
     if (ret < 0) {
         fuse_reply_err(req, -ret);
         if (slot)

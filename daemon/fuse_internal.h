@@ -66,9 +66,12 @@ struct tarn_fuse_node {
 };
 // True if ino names a node of the base.
 bool tarn_fuse_node_in_base(const struct tarn_connection *connection, fuse_ino_t ino);
-// 0, with a reference to the slot; -ESTALE no such slot; -EUCLEAN.
+// 0, with a reference to the slot; -ESTALE no such slot; -EUCLEAN, -EIO.
 int tarn_fuse_node_get(const struct tarn_connection *connection, fuse_ino_t ino,
                        struct tarn_fuse_node *node) tarn_must_check;
+// What an answer about the node comes to: the status, or -EIO if what it was made from was damaged. Asked
+// when all is read, and before anything of it is answered: the kernel keeps what it is told.
+int tarn_fuse_node_status(const struct tarn_fuse_node *node, int status) tarn_must_check;
 // The entry of a node, as lookup and readdirplus give it.
 int tarn_fuse_node_entry(const struct tarn_connection *connection, const struct tarn_slot *slot,
                          uint64_t nid, struct fuse_entry_param *entry) tarn_must_check;

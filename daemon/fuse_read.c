@@ -18,6 +18,8 @@ void tarn_read_count(struct tarn_server *server, struct tarn_slot *slot, size_t 
 void tarn_read_reply_error(fuse_req_t req, struct tarn_server *server, const struct tarn_slot *slot,
                            int status)
 {
+    if (tarn_node_image_damaged(slot->image))
+        status = -EIO;
     tarn_count(&slot->image->counters.read_errors, 1);
     tarn_count(&server->options.total->read_errors, 1);
     const bool told = status == -EUCLEAN || status == -ENOMEM || status == -EINTR;
@@ -28,6 +30,7 @@ void tarn_read_reply_error(fuse_req_t req, struct tarn_server *server, const str
 static bool piece_local(const struct tarn_read_source *source, const struct tarn_read_piece *piece,
                         struct tarn_server *server, uint8_t *scratch)
 {
+    const struct tarn_node_image *opened = source->slot->image;
     const struct tarn_tables *tables = &source->slot->image->bootstrap.tables;
     const struct tarn_blob_record blob = tarn_tables_blob(tables, piece->blob);
     const struct tarn_row_range rows =
@@ -38,7 +41,8 @@ static bool piece_local(const struct tarn_read_source *source, const struct tarn
             continue;
         if (!tarn_data_file_written(piece->file, file_row))
             return false;
-        const int ret = tarn_data_file_check(piece->file, file_row, scratch);
+        const struct tarn_row_chunk chunk = tarn_node_image_chunk(opened, piece->blob, row);
+        const int ret = tarn_data_file_check(piece->file, &chunk, scratch);
         if (ret < 0 && ret != -EIO)
             return false;
         const bool right = ret == 0;
@@ -50,15 +54,15 @@ static bool piece_local(const struct tarn_read_source *source, const struct tarn
             continue;
         tarn_log(TARN_LOG_WARNING,
                  "store: blobs/%s/data: the chunk at %llu is damaged; making it again",
-                 piece->file->name, (unsigned long long)tarn_tables_address(tables, row));
+                 piece->file->name, (unsigned long long)chunk.address);
         return false;
     }
     return rows.whole;
 }
 
-// 1 all is local, 0 something is missing, -errno.
+// 1 all is local, 0 something is missing, -errno. *distrusts: as for tarn_read_source_fill().
 static int all_local(const struct tarn_read_source *source, uint64_t offset, uint64_t end,
-                     struct tarn_server *server)
+                     struct tarn_server *server, uint32_t *distrusts)
 {
     struct tarn_thread_buffers *buffers = tarn_server_buffers(server);
     if (!buffers)
@@ -68,6 +72,7 @@ static int all_local(const struct tarn_read_source *source, uint64_t offset, uin
         const int ret = tarn_read_source_map(source, offset, end, &piece);
         if (ret < 0)
             return ret;
+        *distrusts += tarn_read_piece_distrusts(&piece);
         if (!piece.hole && !piece_local(source, &piece, server, buffers->scratch))
             return 0;
         offset += piece.length;
@@ -83,15 +88,22 @@ void tarn_read_serve(fuse_req_t req, const struct tarn_read_source *source, size
     const uint64_t file_size = tarn_read_source_size(source);
     const uint64_t start = tarn_min_u64((uint64_t)offset, file_size);
     const uint64_t end = start + tarn_min_u64(tarn_min_u64(size, TARN_READ_MAX), file_size - start);
-    int ret = all_local(source, start, end, server);
+    uint32_t before = 0;
+    uint32_t after = 0;
+    int ret = all_local(source, start, end, server, &before);
     if (ret == 0) {
         tarn_read_wait(req, source, (size_t)(end - start), start);
         return;
     }
     uint8_t *out = ret > 0 ? tarn_server_buffers(server)->data : NULL;
     if (ret > 0)
-        ret = tarn_read_source_fill(source, start, end, out);
-    if (ret == -EIO) { // it was not there after all
+        ret = tarn_read_source_fill(source, start, end, out, &after);
+    if (tarn_node_image_damaged(source->slot->image)) {
+        tarn_read_reply_error(req, server, source->slot, -EIO);
+        tarn_slot_put(source->slot);
+        return;
+    }
+    if (ret == -EIO || (ret == 0 && after != before)) { // it was not there after all
         tarn_read_wait(req, source, (size_t)(end - start), start);
         return;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The trees of the images, answered from the mapped bootstraps without waiting. Nothing in them ever
-// changes, so the kernel may keep all of it.
+// changes, so the kernel may keep all of it: what is damaged is never answered, not even that a name is not
+// there. Bytes are copied out of the map first: the kernel would not take them from a damaged one.
 //
 // OPEN, OPENDIR and FLUSH get ENOSYS, which the kernel remembers for the connection: that saves two
 // round trips for each open file. Never for xattr requests: other images may have some.
@@ -29,9 +30,16 @@ int tarn_fuse_node_get(const struct tarn_connection *connection, fuse_ino_t ino,
     const struct tarn_erofs *erofs = &node->slot->image->bootstrap.erofs;
     node->nid = connection->slot && ino == FUSE_ROOT_ID ? erofs->root_nid : ino & TARN_NID_MASK;
     const int ret = tarn_erofs_inode(erofs, node->nid, &node->inode);
-    if (ret < 0)
-        tarn_slot_put(node->slot);
-    return ret;
+    if (ret == 0)
+        return 0;
+    const int status = tarn_fuse_node_status(node, ret);
+    tarn_slot_put(node->slot);
+    return status;
+}
+
+int tarn_fuse_node_status(const struct tarn_fuse_node *node, int status)
+{
+    return tarn_node_image_damaged(node->slot->image) ? -EIO : status;
 }
 
 static fuse_ino_t node_id(const struct tarn_connection *connection, const struct tarn_slot *slot,
@@ -119,6 +127,7 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
             tarn_erofs_lookup(&node.slot->image->bootstrap.erofs, &node.inode, name, length, &nid);
     if (ret == 0)
         ret = tarn_fuse_node_entry(connection, node.slot, nid, &entry);
+    ret = tarn_fuse_node_status(&node, ret);
     // An entry without a node is a negative one, which may be kept too.
     if (ret == 0 || ret == -ENOENT)
         fuse_reply_entry(req, &entry);
@@ -166,7 +175,11 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
         return;
     struct stat st;
     fill_stat(connection, node.slot, &node.inode, &st);
-    fuse_reply_attr(req, &st, TARN_FOREVER);
+    const int ret = tarn_fuse_node_status(&node, 0);
+    if (ret < 0)
+        fuse_reply_err(req, -ret);
+    else
+        fuse_reply_attr(req, &st, TARN_FOREVER);
     tarn_slot_put(node.slot);
 }
 
@@ -175,13 +188,14 @@ static void on_readlink(fuse_req_t req, fuse_ino_t ino)
     struct tarn_fuse_node node;
     if (!node_of(req, ino, -EINVAL, &node))
         return;
+    char copy[TARN_SYMLINK_MAX];
     const char *target;
-    const int ret =
-        S_ISLNK(node.inode.mode)
-            ? tarn_erofs_symlink(&node.slot->image->bootstrap.erofs, &node.inode, &target)
-            : -EINVAL;
+    int ret = tarn_erofs_symlink(&node.slot->image->bootstrap.erofs, &node.inode, &target);
     if (ret == 0)
-        fuse_reply_buf(req, target, (size_t)node.inode.size);
+        memcpy(copy, target, (size_t)node.inode.size);
+    ret = tarn_fuse_node_status(&node, ret);
+    if (ret == 0)
+        fuse_reply_buf(req, copy, (size_t)node.inode.size);
     else
         fuse_reply_err(req, -ret);
     tarn_slot_put(node.slot);
@@ -244,10 +258,11 @@ static void list_directory(fuse_req_t req, fuse_ino_t ino, const struct tarn_bas
     struct tarn_fuse_node node;
     if (!node_of(req, ino, -ESTALE, &node))
         return;
-    const ssize_t used =
+    const ssize_t listed =
         S_ISDIR(node.inode.mode) ? list(req, &node, &listing, (char *)buffers->data) : -ENOTDIR;
+    const int used = tarn_fuse_node_status(&node, (int)listed);
     if (used < 0)
-        fuse_reply_err(req, (int)-used);
+        fuse_reply_err(req, -used);
     else
         fuse_reply_buf(req, (char *)buffers->data, (size_t)used);
     tarn_slot_put(node.slot);
@@ -284,8 +299,9 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
     struct tarn_fuse_node node;
     if (!node_of(req, ino, -ESTALE, &node))
         return;
-    if (!S_ISREG(node.inode.mode)) {
-        fuse_reply_err(req, EINVAL);
+    const int ret = tarn_fuse_node_status(&node, S_ISREG(node.inode.mode) ? 0 : -EINVAL);
+    if (ret < 0) {
+        fuse_reply_err(req, -ret);
         tarn_slot_put(node.slot);
         return;
     }
@@ -325,6 +341,7 @@ static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
         ret = whence == SEEK_DATA || whence == SEEK_HOLE ? -ENXIO : -EINVAL;
     else
         ret = seek(&node, &position, whence == SEEK_DATA);
+    ret = tarn_fuse_node_status(&node, ret);
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
@@ -369,13 +386,18 @@ static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
     struct tarn_fuse_node node;
     if (!node_of(req, ino, -ENODATA, &node))
         return;
-    struct tarn_erofs_xattr xattr;
-    const int ret =
-        tarn_erofs_xattr_get(&node.slot->image->bootstrap.erofs, &node.inode, name, &xattr);
+    struct tarn_thread_buffers *buffers = tarn_server_buffers(connection_of(req)->server);
+    struct tarn_erofs_xattr xattr = { 0 };
+    int ret = tarn_erofs_xattr_get(&node.slot->image->bootstrap.erofs, &node.inode, name, &xattr);
+    if (ret == 0 && !buffers)
+        ret = -ENOMEM;
+    if (ret == 0)
+        memcpy(buffers->data, xattr.value, xattr.length);
+    ret = tarn_fuse_node_status(&node, ret);
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else
-        reply_value(req, xattr.value, xattr.length, size);
+        reply_value(req, buffers->data, xattr.length, size);
     tarn_slot_put(node.slot);
 }
 
@@ -412,7 +434,8 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     if (!node_of(req, ino, -ESTALE, &node))
         return;
     tarn_cleanup(tarn_buf_release) struct tarn_buf names = { 0 };
-    const int ret = list_names(&node, fuse_req_ctx(req)->uid == 0, &names);
+    const int ret =
+        tarn_fuse_node_status(&node, list_names(&node, fuse_req_ctx(req)->uid == 0, &names));
     if (ret < 0)
         fuse_reply_err(req, -ret);
     else

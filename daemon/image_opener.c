@@ -268,7 +268,8 @@ static struct tarn_node_image *find_open(const struct opening *opening)
         next = slot->number + 1;
         if (tarn_digest_equal(&slot->image->digest, &opening->manifest.bootstrap_digest) &&
             strcmp(tarn_repository_name(slot->image->repository), opening->place) == 0 &&
-            tarn_access_equal(&slot->image->access, &opening->access))
+            tarn_access_equal(&slot->image->access, &opening->access) &&
+            !tarn_node_image_damaged(slot->image))
             found = slot->image;
         if (found)
             tarn_node_image_ref(found);

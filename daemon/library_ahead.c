@@ -90,7 +90,7 @@ static int read_file(void *context, uint64_t offset, void *bytes, size_t length)
             return -EAGAIN;
         at += piece.length;
     }
-    return tarn_read_source_fill(source, offset, offset + length, bytes);
+    return tarn_read_source_fill(source, offset, offset + length, bytes, NULL);
 }
 
 static void find_libraries(struct library *library, const struct tarn_erofs *erofs,

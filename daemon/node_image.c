@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/node_image.h"
 
+#include "base/log.h"
 #include "format/verify.h"
 
 // Nothing may be larger than the decoder has room for; tarn_tables_verify() proves the rest.
@@ -82,11 +83,35 @@ static void free_image(struct tarn_node_image *image)
     free(image->files);
     free(image->ahead_reads);
     free(image->libraries);
+    free(image->records);
     tarn_bootstrap_release(&image->bootstrap);
     tarn_store_unmap(&image->bytes);
     tarn_access_release(&image->access);
     free(image->name);
     free(image);
+}
+
+static int copy_records(struct tarn_node_image *image, struct tarn_err *err)
+{
+    struct tarn_tables *tables = &image->bootstrap.tables;
+    const size_t length = (size_t)tables->blob_count * TARN_BLOB_RECORD_SIZE;
+    image->records = malloc(length ? length : 1);
+    if (!image->records)
+        return tarn_fail(err, -ENOMEM, "out of memory");
+    if (length)
+        memcpy(image->records, tables->blobs, length);
+    tables->blobs = image->records;
+    return 0;
+}
+
+// The bootstrap was right before it was opened.
+static int check_damage(const struct tarn_node_image *image, struct tarn_err *err)
+{
+    char hex[TARN_DIGEST_HEX + 1];
+    if (!tarn_bus_range_damaged(image->bytes.range))
+        return 0;
+    return tarn_fail(err, -EIO, "store: bootstraps/%s cannot be read; is the disk damaged?",
+                     tarn_digest_format_hex(&image->digest, hex));
 }
 
 int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source *source,
@@ -110,6 +135,8 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
         ret =
             tarn_bootstrap_open(opened->bytes.data, opened->bytes.length, &opened->bootstrap, err);
     if (ret == 0)
+        ret = copy_records(opened, err);
+    if (ret == 0)
         ret = check_runs(&opened->bootstrap, err);
     if (ret == 0)
         ret = check_manifest(&opened->bootstrap, source->manifest, err);
@@ -119,6 +146,8 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
         ret = tarn_wrap(err, ret, "bootstrap");
     if (ret == 0)
         ret = attach_files(opened, store, err);
+    const int damage = check_damage(opened, err);
+    ret = damage < 0 ? damage : ret;
     if (ret < 0) {
         free_image(opened);
         return ret;
@@ -141,6 +170,28 @@ void tarn_node_image_unref(struct tarn_node_image *image)
     free_image(image);
 }
 
+bool tarn_node_image_damaged(struct tarn_node_image *image)
+{
+    char hex[TARN_DIGEST_HEX + 1];
+    if (!tarn_bus_range_damaged(image->bytes.range))
+        return false;
+    if (!atomic_exchange(&image->told, true))
+        tarn_log(TARN_LOG_ERROR,
+                 "%s: the disk cannot read the copy of bootstraps/%s that is in use; who reads its "
+                 "mounts gets EIO; unmount it, see to the disk, and mount it again",
+                 image->name, tarn_digest_format_hex(&image->digest, hex));
+    return true;
+}
+
+struct tarn_row_chunk tarn_node_image_chunk(const struct tarn_node_image *image, uint32_t blob,
+                                            uint32_t row)
+{
+    const struct tarn_tables *tables = &image->bootstrap.tables;
+    const struct tarn_blob_record record = tarn_tables_blob(tables, blob);
+    const struct tarn_rows rows = tarn_rows_of(tables, &record);
+    return tarn_rows_chunk(&rows, row - record.first_row);
+}
+
 struct tarn_run_rows tarn_node_image_run(const struct tarn_node_image *image, uint32_t blob,
                                          uint32_t row)
 {
@@ -150,12 +201,15 @@ struct tarn_run_rows tarn_node_image_run(const struct tarn_node_image *image, ui
         return (struct tarn_run_rows){ row, 1 };
     const struct tarn_blob_record record = tarn_tables_blob(tables, blob);
     const uint32_t first = tarn_tables_run_start(tables, row);
+    const uint32_t last = record.first_row + record.row_count - 1;
     uint32_t end = row + 1;
-    while (end + 1 < record.first_row + record.row_count) {
+    while (end < last && end - first <= TARN_RUN_ROWS_MAX) {
         const struct tarn_location next = tarn_tables_location(tables, end);
         if (next.kind != TARN_LOCATION_STORED || next.run_start)
             break;
         end++;
     }
+    if (first < record.first_row || end - first > TARN_RUN_ROWS_MAX)
+        return (struct tarn_run_rows){ row, 0 };
     return (struct tarn_run_rows){ first, end - first };
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // An image that is open on the node: its bootstrap, mapped and verified, the data file of each of its
 // blobs, and the repository that they come from. Mounts of one image with the same access share it.
+//
+// What is mapped can turn into zeros at any time (bus_guard.h). So nobody relies on what was verified of
+// it but for what an answer says, and before an answer is given it is asked whether the image is damaged.
+// The records of the blobs are a copy and stay what they are; row numbers and lengths that come from
+// elsewhere in the tables are bounded where they are used.
 #ifndef TARN_DAEMON_NODE_IMAGE_H
 #define TARN_DAEMON_NODE_IMAGE_H
 
@@ -46,6 +51,8 @@ struct tarn_node_image {
 
     // private
     struct tarn_store_bytes bytes;
+    uint8_t *records;    // owned: a copy of the tables' blob records
+    _Atomic bool told;   // that it is damaged
     uint64_t references; // the loop's thread only
 };
 
@@ -65,8 +72,16 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
 void tarn_node_image_ref(struct tarn_node_image *image);
 void tarn_node_image_unref(struct tarn_node_image *image);
 
+// Whether the bootstrap could not be read since it was verified: what was made of it does not count. Logs
+// that once. Any thread.
+bool tarn_node_image_damaged(struct tarn_node_image *image);
+
+// A chunk of one of its blobs; row is one of the tables', not the blob's last one.
+struct tarn_row_chunk tarn_node_image_chunk(const struct tarn_node_image *image, uint32_t blob,
+                                            uint32_t row);
+
 // The rows of a run, which is what is decoded together (docs/format.md, section 5). A reference is a
-// run of its own.
+// run of its own. None, if there is no such run: the image is damaged then.
 enum { TARN_RUN_ROWS_MAX = 64 };
 struct tarn_run_rows {
     uint32_t first; // row of the image's tables

@@ -35,8 +35,13 @@ int tarn_read_source_map(const struct tarn_read_source *source, uint64_t offset,
                                                                                        : -EUCLEAN;
 }
 
+uint32_t tarn_read_piece_distrusts(const struct tarn_read_piece *piece)
+{
+    return piece->hole ? 0 : atomic_load(&piece->file->distrusts);
+}
+
 int tarn_read_source_fill(const struct tarn_read_source *source, uint64_t from, uint64_t to,
-                          uint8_t *out)
+                          uint8_t *out, uint32_t *distrusts)
 {
     while (from < to) {
         struct tarn_read_piece piece;
@@ -47,6 +52,8 @@ int tarn_read_source_fill(const struct tarn_read_source *source, uint64_t from, 
             ret = tarn_data_file_read(piece.file, piece.address, out, (size_t)piece.length);
         if (ret < 0)
             return ret;
+        if (distrusts)
+            *distrusts += tarn_read_piece_distrusts(&piece);
         out += piece.length;
         from += piece.length;
     }

@@ -18,6 +18,8 @@
 // bring, and does not, is asked of its own.
 enum { WATCH_MS = 100, AGAIN_MS = 1000, SHORT_MS = 3000, GRACE_MS = 2000, HURRY_MS = 2000 };
 
+enum { VOIDS_MAX = 7 }; // reads of a file that others cut again and again
+
 // A read that waits: at most 256 bytes with libfuse's request. While it waits for a chunk it is in the
 // server's list, the loop's thread only.
 struct tarn_pending_read {
@@ -36,13 +38,15 @@ struct tarn_pending_read {
     uint32_t size;
     // When the store is full: the answer so far, the first `assembled` bytes of it.
     uint32_t assembled;
-    uint8_t *assembly; // owned
+    uint8_t *assembly;  // owned
+    uint32_t distrusts; // of what is local and not in the assembly, before it was found verified
     _Atomic bool interrupted;
-    bool blob;
-    bool started;
-    bool reread; // what was local could not be read, once
-    bool listed;
-    bool again; // comes right after one that failed
+    bool blob : 1;
+    bool started : 1;
+    bool reread : 1; // what was local could not be read, once
+    bool listed : 1;
+    bool again : 1;     // comes right after one that failed
+    unsigned voids : 3; // how often what was local became void while it was read
 };
 _Static_assert(sizeof(struct tarn_pending_read) <= 128, "a read that waits must stay small");
 
@@ -149,8 +153,12 @@ static void reread(struct tarn_post *post)
 static void not_answered(struct tarn_pending_read *read, int status)
 {
     struct tarn_connection *connection = connection_of(read);
-    if (status == -EIO && !read->reread) {
-        read->reread = true;
+    const bool first = status == -EIO && !read->reread;
+    if ((first || (status == -EAGAIN && read->voids < VOIDS_MAX)) &&
+        !tarn_node_image_damaged(read->slot->image)) {
+        read->reread |= first;
+        read->voids += !first;
+        read->assembled = 0;
         read->post.run = reread;
         tarn_loop_queue_post(connection->server->options.queue, &read->post);
         return;
@@ -169,10 +177,15 @@ static void answer(struct tarn_job *job)
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
     uint8_t *out = read->assembly ? read->assembly : malloc(read->size);
+    uint32_t distrusts = 0;
     int ret = out ? source_of(read, &inode, &source) : -ENOMEM;
     if (ret == 0)
         ret = tarn_read_source_fill(&source, read->offset + read->assembled,
-                                    read->offset + read->size, out + read->assembled);
+                                    read->offset + read->size, out + read->assembled, &distrusts);
+    if (ret == 0 && tarn_node_image_damaged(read->slot->image))
+        ret = -EIO;
+    else if (ret == 0 && distrusts != read->distrusts)
+        ret = -EAGAIN;
     if (ret == 0) {
         fuse_req_interrupt_func(read->req, NULL, NULL);
         tarn_read_count(connection->server, read->slot, read->size);
@@ -221,7 +234,7 @@ static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_byte
         }
         if (inside)
             n = bytes->address - piece.address;
-        ret = tarn_read_source_fill(&source, at, at + n, out);
+        ret = tarn_read_source_fill(&source, at, at + n, out, NULL);
         if (ret < 0)
             return ret;
         read->assembled += (uint32_t)n;
@@ -292,11 +305,13 @@ static void advance(struct tarn_pending_read *read)
     struct tarn_read_source source;
     int ret = source_of(read, &inode, &source);
     const uint64_t end = read->offset + read->size;
+    read->distrusts = 0;
     for (uint64_t at = read->offset + read->assembled; ret == 0 && at < end;) {
         struct tarn_read_piece piece;
         ret = tarn_read_source_map(&source, at, end, &piece);
         if (ret < 0)
             break;
+        read->distrusts += tarn_read_piece_distrusts(&piece);
         if (!piece.hole)
             ret = want_piece(read, &source, &piece, at);
         ret = ret > 0 ? 0 : ret;
@@ -305,6 +320,8 @@ static void advance(struct tarn_pending_read *read)
     read->started = true;
     if (read->listed)
         return;
+    if (ret == 0 && tarn_node_image_damaged(read->slot->image))
+        ret = -EIO;
     if (ret < 0) {
         fail_read(read, ret);
         return;

@@ -147,15 +147,21 @@ static struct tarn_data_file *find_name(struct tarn_store *store, const char *na
     return found;
 }
 
+// With the other lock held: whether the file is that of these rows. proven: that is what its name says.
+static bool is_of(struct tarn_data_file *file, const struct tarn_rows *rows, bool proven)
+{
+    return tarn_data_file_same(file, rows) || tarn_data_file_mend(file, rows, proven);
+}
+
 // A table that describes all of the blob takes its plain name if that is free or the same; any other
-// has the table's digest in its name.
+// has the table's digest in its name. With the other lock held.
 static int choose_name(struct tarn_store *store, const struct tarn_rows *rows, char name[NAME_SIZE])
 {
     tarn_digest_format_hex(&rows->blob, name);
-    const struct tarn_data_file *plain = find_name(store, name);
+    struct tarn_data_file *plain = find_name(store, name);
     const bool whole =
         rows->count > 0 && tarn_rows_address(rows, rows->count - 1) == rows->data_length;
-    if (plain ? tarn_rows_same(&plain->rows, rows) : whole)
+    if (plain ? is_of(plain, rows, false) : whole)
         return 0;
     struct tarn_digest digest;
     const int ret = tarn_rows_digest(rows, &digest);
@@ -176,7 +182,7 @@ static int attach(struct tarn_store *store, const struct tarn_rows *rows,
     if (ret < 0)
         return tarn_fail(err, ret, "out of memory opening the store");
     *file = find_name(store, name);
-    if (*file && tarn_rows_same(&(*file)->rows, rows))
+    if (*file && is_of(*file, rows, name[TARN_DIGEST_HEX] == '-'))
         return 0;
     if (*file)
         return tarn_fail(err, -EUCLEAN,

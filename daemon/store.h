@@ -27,18 +27,20 @@ struct tarn_data_file *tarn_store_file(struct tarn_store *store, uint32_t number
 bool tarn_store_find(struct tarn_store *store, const struct tarn_digest *digest, size_t length,
                      const struct tarn_data_file *except, struct tarn_chunk_place *place);
 
-// A bootstrap, mapped from the store. Released by tarn_store_unmap().
+// A bootstrap, mapped from a file of its own that has no name any more, so that nobody can cut or change
+// it; a disk that cannot read it makes zeros of it (bus_guard.h). In memory where no file can be made.
+// Released by tarn_store_unmap().
 struct tarn_store_bytes {
     const uint8_t *data;
     size_t length;
-    void *map; // private
+    struct tarn_bus_range *range; // NULL: in memory
+    void *map;                    // private
     size_t map_length;
 };
 // -ENOENT if it is not there, or is there with a wrong digest (it is removed then). Blocks.
 int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
                               struct tarn_store_bytes *bytes, struct tarn_err *err) tarn_must_check;
-// Unpacks a bootstrap layer, saves what it holds and maps that. If it cannot be saved it is in memory
-// only. Errors are those of tarn_bootstrap_layer_read(). Blocks.
+// Unpacks a bootstrap layer, maps what it holds and saves a copy. Errors are those of tarn_bootstrap_layer_read(). Blocks.
 int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf *layer,
                                 const struct tarn_digest *digest, struct tarn_store_bytes *bytes,
                                 struct tarn_err *err) tarn_must_check;

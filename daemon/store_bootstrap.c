@@ -1,101 +1,176 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bootstraps: mapped from their files, and unpacked straight into these, so that none is ever in the
-// daemon's own memory but on a disk that cannot be written.
+// Bootstraps: mapped from unnamed files, and unpacked straight into these, so that none is ever in the
+// daemon's own memory but on a disk that cannot be written. What is mapped is never what has a name in the
+// store: whoever cuts, changes or removes that harms no mount.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "daemon/store_internal.h"
 
-// The bytes are copied by the mapping's being private only where they are written to, so a later
-// change of the file would show. The directory is 0700: whoever can change it can change the daemon.
+// --- where they are mapped -----------------------------------------------------------------------------
+
+// Not O_TMPFILE, which some file systems lack. A descriptor or -errno.
+static int open_unnamed(const struct tarn_store *store, const char *hex)
+{
+    char name[TARN_DIGEST_HEX + 32];
+    snprintf(name, sizeof name, "%s.%d.tmp", hex, (int)gettid());
+    const int fd =
+        openat(store->bootstraps, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    if (unlinkat(store->bootstraps, name, 0) == 0)
+        return fd;
+    const int ret = -errno;
+    close(fd);
+    return ret;
+}
+
+static void give_up_file(const char *hex, int status)
+{
+    tarn_log(TARN_LOG_WARNING,
+             "store: cannot write in bootstraps/: %s; keeping bootstrap %s in memory",
+             strerror(-status), hex);
+}
+
+// Memory of whole pages, behind a page for what comes before a bootstrap in its archive.
+static int reserve(size_t length, struct tarn_store_bytes *bytes, struct tarn_err *err)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t total = page + (size_t)tarn_round_up(length, page);
+    uint8_t *map = mmap(NULL, total, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED)
+        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
+    *bytes = (struct tarn_store_bytes){ map + page, length, NULL, map, total };
+    return 0;
+}
+
+static uint8_t *writable(const struct tarn_store_bytes *bytes)
+{
+    return (uint8_t *)bytes->map + sysconf(_SC_PAGESIZE);
+}
+
+// Puts a file in the place of the memory.
+static int map_file(struct tarn_store_bytes *bytes, int fd, int protection, struct tarn_err *err)
+{
+    uint8_t *address = writable(bytes);
+    const size_t length = bytes->map_length - (size_t)sysconf(_SC_PAGESIZE);
+    if (mmap(address, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        return tarn_fail_errno(err, -errno, "cannot map a bootstrap");
+    bytes->range = tarn_bus_guard_add(address, length, protection);
+    return bytes->range ? 0 : tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
+}
+
+void tarn_store_unmap(struct tarn_store_bytes *bytes)
+{
+    tarn_bus_guard_remove(bytes->range);
+    if (bytes->map)
+        munmap(bytes->map, bytes->map_length);
+    *bytes = (struct tarn_store_bytes){ 0 };
+}
+
+// --- loading -------------------------------------------------------------------------------------------
+
+// Sets *unreadable if it was from that failed.
+static int copy(int from, int to, size_t length, bool *unreadable)
+{
+    enum { PIECE = 256 << 10 };
+    tarn_autofree uint8_t *piece = malloc(PIECE);
+    int ret = piece ? 0 : -ENOMEM;
+    *unreadable = false;
+    for (size_t at = 0; ret == 0 && at < length;) {
+        const size_t n = (size_t)tarn_min_u64(PIECE, length - at);
+        ret = tarn_pread_full(from, piece, n, at);
+        *unreadable = ret < 0;
+        if (ret == 0)
+            ret = tarn_pwrite_full(to, piece, n, at);
+        at += n;
+    }
+    return ret;
+}
+
+// Copies the file that has the name to one that has none, or to memory, and maps it.
+static int load(const struct tarn_store *store, int from, const char *hex,
+                struct tarn_store_bytes *bytes, struct tarn_err *err)
+{
+    bool unreadable = false;
+    tarn_autoclose int fd = open_unnamed(store, hex);
+    int ret = fd < 0 ? fd : copy(from, fd, bytes->length, &unreadable);
+    if (ret == 0)
+        return map_file(bytes, fd, PROT_READ, err);
+    if (!unreadable) {
+        give_up_file(hex, ret);
+        ret = tarn_pread_full(from, writable(bytes), bytes->length, 0);
+    }
+    return ret < 0 ? tarn_fail_errno(err, ret, "store: cannot read bootstraps/%s", hex) : 0;
+}
+
+static bool is_right(const struct tarn_store_bytes *bytes, const struct tarn_digest *digest)
+{
+    struct tarn_digest found;
+    tarn_sha256(bytes->data, bytes->length, &found);
+    return tarn_digest_equal(&found, digest) && !tarn_bus_range_damaged(bytes->range);
+}
+
 int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
                               struct tarn_store_bytes *bytes, struct tarn_err *err)
 {
     char hex[TARN_DIGEST_HEX + 1];
-    tarn_digest_format_hex(digest, hex);
-    tarn_autoclose int fd = openat(store->bootstraps, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
+    tarn_digest_format_hex(digest, hex);
+    tarn_autoclose int fd =
+        openat(store->bootstraps, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno != ELOOP && errno != EIO && errno != EUCLEAN)
         return tarn_fail_errno(err, -errno, "store: cannot open bootstraps/%s", hex);
-    void *map =
-        st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (map != MAP_FAILED) {
-        struct tarn_digest found;
-        tarn_sha256(map, (size_t)st.st_size, &found);
-        if (tarn_digest_equal(&found, digest)) {
-            *bytes = (struct tarn_store_bytes){
-                .data = map,
-                .length = (size_t)st.st_size,
-                .map = map,
-                .map_length = (size_t)st.st_size,
-            };
+    *bytes = (struct tarn_store_bytes){ 0 };
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+        (uint64_t)st.st_size <= TARN_BOOTSTRAP_LIMIT) {
+        int ret = reserve((size_t)st.st_size, bytes, err);
+        if (ret < 0)
+            return ret;
+        ret = load(store, fd, hex, bytes, err);
+        if (ret == 0 && is_right(bytes, digest))
             return 0;
-        }
-        munmap(map, (size_t)st.st_size);
+        tarn_store_unmap(bytes);
+        if (ret == -ENOMEM)
+            return ret;
     }
-    tarn_log(TARN_LOG_WARNING,
-             "store: bootstraps/%s has other bytes than its name says; "
-             "removing it",
-             hex);
+    tarn_log(
+        TARN_LOG_WARNING,
+        "store: bootstraps/%s cannot be read, or has other bytes than its name says; removing it",
+        hex);
     unlinkat(store->bootstraps, hex, 0);
     return tarn_fail(err, -ENOENT, "store: bootstraps/%s was damaged", hex);
 }
 
 // --- unpacking -----------------------------------------------------------------------------------------
 
-// A file that is written under a name of its own first: threads may unpack the same bootstrap.
-struct staged {
-    int fd; // -1: there is none
-    char name[TARN_DIGEST_HEX + 32];
-};
-
-static void drop_file(struct tarn_store *store, struct staged *staged)
+// A file below the memory, if one can be made. Its blocks are allocated first, so that a full disk is an
+// error and no damage.
+static int map_new(const struct tarn_store *store, const char *hex, struct tarn_store_bytes *bytes,
+                   struct tarn_err *err)
 {
-    if (staged->fd < 0)
-        return;
-    close(staged->fd);
-    staged->fd = -1;
-    unlinkat(store->bootstraps, staged->name, 0);
+    tarn_autoclose int fd = open_unnamed(store, hex);
+    const off_t length = (off_t)(bytes->map_length - (size_t)sysconf(_SC_PAGESIZE));
+    const int ret = fd < 0 ? fd : -posix_fallocate(fd, 0, length);
+    if (ret == 0)
+        return map_file(bytes, fd, PROT_READ | PROT_WRITE, err);
+    give_up_file(hex, ret);
+    return 0;
 }
 
-static void give_up_file(struct tarn_store *store, struct staged *staged, int status)
+// The digest was that of the bytes before any of them could get lost.
+static int finish(const struct tarn_store_bytes *bytes, const char *hex, struct tarn_err *err)
 {
-    tarn_log(TARN_LOG_WARNING, "store: cannot write bootstraps/%s: %s; mounting without storing",
-             staged->name, strerror(-status));
-    drop_file(store, staged);
-}
-
-// Puts a file below the address, if one can be made. Its blocks are allocated first, so that a full disk is
-// an error and no SIGBUS. -errno: the address cannot be used any more.
-static int map_file(struct tarn_store *store, struct staged *staged, uint8_t *address,
-                    size_t length)
-{
-    staged->fd = openat(store->bootstraps, staged->name,
-                        O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    const int ret = staged->fd < 0 ? -errno : -posix_fallocate(staged->fd, 0, (off_t)length);
-    if (ret < 0) {
-        give_up_file(store, staged, ret);
-        return 0;
-    }
-    if (mmap(address, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, staged->fd, 0) !=
-        MAP_FAILED)
-        return 0;
-    const int code = -errno;
-    give_up_file(store, staged, code);
-    return code;
-}
-
-// Not synced: it is hashed whenever it is loaded. What cannot get its name stays mapped.
-static void keep_file(struct tarn_store *store, struct staged *staged, const char *hex, size_t size)
-{
-    if (ftruncate(staged->fd, (off_t)size) < 0 ||
-        renameat(store->bootstraps, staged->name, store->bootstraps, hex) < 0)
-        give_up_file(store, staged, -errno);
-    else
-        close(staged->fd);
+    if (tarn_bus_range_damaged(bytes->range))
+        return tarn_fail(err, -EIO, "store: cannot write a copy of bootstraps/%s", hex);
+    if (mprotect(bytes->map, bytes->map_length, PROT_READ) < 0)
+        return tarn_fail_errno(err, -errno, "cannot map a bootstrap");
+    return 0;
 }
 
 int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf *layer,
@@ -103,44 +178,31 @@ int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf 
                                 struct tarn_err *err)
 {
     size_t total;
+    char hex[TARN_DIGEST_HEX + 1];
+    tarn_digest_format_hex(digest, hex);
+    *bytes = (struct tarn_store_bytes){ 0 };
     int ret = tarn_bootstrap_layer_size(layer->data, layer->length, &total, err);
+    if (ret == 0)
+        ret = reserve(total, bytes, err);
     if (ret < 0)
         return ret;
     // The archive's header ends at the end of the first page, so that the bootstrap is what the file has.
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t length = (size_t)tarn_round_up(total, page);
-    uint8_t *map = mmap(NULL, page + length, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED)
-        return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
-    struct staged staged;
-    char hex[TARN_DIGEST_HEX + 1];
-    snprintf(staged.name, sizeof staged.name, "%s.%d.tmp", tarn_digest_format_hex(digest, hex),
-             (int)gettid());
-    struct tarn_bootstrap_room room = { map + page - TARN_BOOTSTRAP_LAYER_HEADER, total, 0 };
-    ret = map_file(store, &staged, map + page, length);
-    if (ret < 0)
-        tarn_fail(err, ret, "out of memory for a bootstrap");
-    else
+    struct tarn_bootstrap_room room = { writable(bytes) - TARN_BOOTSTRAP_LAYER_HEADER, total, 0 };
+    ret = map_new(store, hex, bytes, err);
+    if (ret == 0)
         ret = tarn_bootstrap_layer_unpack(layer->data, layer->length, digest, &room, err);
-    if (ret == 0 && mprotect(map, page + length, PROT_READ) < 0)
-        ret = tarn_fail_errno(err, -errno, "cannot map a bootstrap");
+    if (ret == 0)
+        ret = finish(bytes, hex, err);
     if (ret < 0) {
-        munmap(map, page + length);
-        drop_file(store, &staged);
+        tarn_store_unmap(bytes);
         return ret;
     }
-    if (staged.fd >= 0)
-        keep_file(store, &staged, hex, room.size);
-    *bytes = (struct tarn_store_bytes){ map + page, room.size, map, page + length };
+    bytes->length = room.size;
+    // Not synced: it is hashed whenever it is loaded.
+    struct tarn_err fault;
+    if (tarn_file_replace_unsynced(store->bootstraps, hex, bytes->data, bytes->length, &fault) < 0)
+        tarn_log(TARN_LOG_WARNING, "store: %s; it will be fetched again", fault.text);
     return 0;
-}
-
-void tarn_store_unmap(struct tarn_store_bytes *bytes)
-{
-    if (bytes->map)
-        munmap(bytes->map, bytes->map_length);
-    *bytes = (struct tarn_store_bytes){ 0 };
 }
 
 void tarn_store_sweep_bootstraps(struct tarn_store *store)

@@ -386,11 +386,14 @@ int tarn_worker_run(const struct tarn_worker_options *options, struct tarn_err *
 {
     raise_limits();
     signal(SIGPIPE, SIG_IGN);
+    int ret = tarn_bus_guard_start(err);
+    if (ret < 0)
+        return ret;
     struct tarn_worker *worker = calloc(1, sizeof *worker);
     if (!worker)
         return tarn_fail(err, -ENOMEM, "out of memory");
     worker->options = *options;
-    int ret = uv_loop_init(&worker->loop);
+    ret = uv_loop_init(&worker->loop);
     if (ret < 0) {
         free(worker);
         return tarn_fail_errno(err, ret, "cannot start the loop");

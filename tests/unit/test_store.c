@@ -57,6 +57,18 @@ static void make_blob(struct blob *blob, uint64_t seed)
     tarn_sha256(blob->data, sizeof blob->data, &blob->rows.blob);
 }
 
+static int put_row(struct tarn_data_file *file, uint32_t row, const void *bytes)
+{
+    const struct tarn_row_chunk chunk = tarn_rows_chunk(&file->rows, row);
+    return tarn_data_file_put(file, &chunk, bytes);
+}
+
+static int check_row(struct tarn_data_file *file, uint32_t row, void *scratch)
+{
+    const struct tarn_row_chunk chunk = tarn_rows_chunk(&file->rows, row);
+    return tarn_data_file_check(file, &chunk, scratch);
+}
+
 static int make_root(void **state)
 {
     char *root = strdup("/tmp/tarn-store-XXXXXX");
@@ -102,7 +114,7 @@ static void test_lasts(void **state)
     for (uint32_t i = 0; i < CHUNKS; i++) {
         assert_false(tarn_data_file_verified(file, i) || tarn_data_file_written(file, i));
         if (i != 3)
-            assert_int_equal(tarn_data_file_put(file, i, blob.data + i * CHUNK), 0);
+            assert_int_equal(put_row(file, i, blob.data + i * CHUNK), 0);
         assert_int_equal(tarn_data_file_verified(file, i), i != 3);
     }
     assert_ptr_equal(attach(store, &blob.rows), file);
@@ -120,7 +132,7 @@ static void test_lasts(void **state)
     }
     const int want[CHUNKS] = { 0, -EIO, 0, -EIO, 0 };
     for (uint32_t i = 0; i < CHUNKS; i++) {
-        assert_int_equal(tarn_data_file_check(file, i, scratch), want[i]);
+        assert_int_equal(check_row(file, i, scratch), want[i]);
         assert_int_equal(tarn_data_file_verified(file, i), want[i] == 0);
         assert_int_equal(tarn_data_file_written(file, i), want[i] == 0);
     }
@@ -144,7 +156,7 @@ static void test_tables_differ(void **state)
     assert_string_not_equal(a->name, b->name);
     assert_int_equal(a->number, 0);
     assert_int_equal(b->number, 1);
-    assert_int_equal(tarn_data_file_put(a, 0, one.data), 0);
+    assert_int_equal(put_row(a, 0, one.data), 0);
     assert_false(tarn_data_file_verified(b, 0));
     assert_ptr_equal(attach(store, &two.rows), b);
     assert_ptr_equal(tarn_store_file(store, 1), b);
@@ -186,7 +198,7 @@ static void test_index(void **state)
     const struct tarn_digest *digest = tarn_rows_digest_at(&b->rows, 2);
     struct tarn_chunk_place place;
     assert_false(tarn_store_find(store, digest, CHUNK, b, &place));
-    assert_int_equal(tarn_data_file_put(a, 4, one.data + 4 * CHUNK), 0);
+    assert_int_equal(put_row(a, 4, one.data + 4 * CHUNK), 0);
     assert_true(tarn_store_find(store, digest, CHUNK, b, &place));
     assert_ptr_equal(place.file, a);
     assert_int_equal(place.row, 4);
@@ -214,9 +226,8 @@ static void test_index_grows(void **state)
         memcpy(blob.digests, first.digests, TARN_DIGEST_SIZE); // all begin alike
         files[i] = attach(store, &blob.rows);
         if (i % 3 == 2)
-            assert_int_equal(tarn_data_file_put(files[i], (uint32_t)(i % CHUNKS),
-                                                blob.data + i % CHUNKS * CHUNK),
-                             0);
+            assert_int_equal(
+                put_row(files[i], (uint32_t)(i % CHUNKS), blob.data + i % CHUNKS * CHUNK), 0);
     }
     for (uint64_t i = 0; i < 400; i++) {
         const uint32_t row = (uint32_t)(i % CHUNKS);
@@ -257,7 +268,7 @@ static void test_index_of_similar_digests(void **state)
     alarm(250); // it took an hour
     struct tarn_data_file *file = attach(store, &rows);
     static const uint8_t chunk[4096];
-    assert_int_equal(tarn_data_file_put(file, ROWS - 1, chunk), 0);
+    assert_int_equal(put_row(file, ROWS - 1, chunk), 0);
     struct tarn_chunk_place place;
     assert_true(tarn_store_find(store, tarn_rows_digest_at(&file->rows, ROWS - 1), sizeof chunk,
                                 NULL, &place));
@@ -297,7 +308,7 @@ static void test_damaged_tables(void **state)
         struct blob blob;
         make_blob(&blob, 1);
         struct tarn_store *store = open_store(*state);
-        assert_int_equal(tarn_data_file_put(attach(store, &blob.rows), 0, blob.data), 0);
+        assert_int_equal(put_row(attach(store, &blob.rows), 0, blob.data), 0);
         tarn_store_free(store);
         damage(*state, "table", cases[i].offset, cases[i].bytes);
         store = open_store(*state);
@@ -396,14 +407,14 @@ static void test_cut_data(void **state)
     struct tarn_store *store = open_store(*state);
     struct tarn_data_file *file = attach(store, &blob.rows);
     for (uint32_t i = 0; i < CHUNKS; i++)
-        assert_int_equal(tarn_data_file_put(file, i, blob.data + i * CHUNK), 0);
+        assert_int_equal(put_row(file, i, blob.data + i * CHUNK), 0);
     tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/data", (char *)*state, file->name);
     assert_int_equal(truncate(path, CHUNK), 0);
-    assert_int_equal(tarn_data_file_put(file, 4, blob.data + 4 * CHUNK), 0);
+    assert_int_equal(put_row(file, 4, blob.data + 4 * CHUNK), 0);
     const int want[CHUNKS] = { 0, -EIO, -EIO, -EIO, 0 };
     for (uint32_t i = 0; i < CHUNKS; i++) {
         assert_int_equal(tarn_data_file_verified(file, i), i == 4);
-        assert_int_equal(tarn_data_file_check(file, i, scratch), want[i]);
+        assert_int_equal(check_row(file, i, scratch), want[i]);
     }
     assert_int_equal(truncate(path, CHUNK), 0);
     assert_int_equal(tarn_data_file_read(file, 4 * CHUNK, scratch, 10), -EIO);
@@ -422,7 +433,7 @@ static void test_made_again(void **state)
     struct tarn_data_file *file = attach(store, &blob.rows);
     tarn_autofree char *path = tarn_path_join(blobs, file->name);
     assert_int_equal(tarn_remove_tree(AT_FDCWD, path, NULL), 0);
-    assert_int_equal(tarn_data_file_put(file, 1, blob.data + CHUNK), 0);
+    assert_int_equal(put_row(file, 1, blob.data + CHUNK), 0);
     tarn_store_free(store);
     store = open_store(*state);
     file = attach(store, &blob.rows);
@@ -435,7 +446,7 @@ static void test_made_again(void **state)
     make_blob(&other, 2);
     assert_int_equal(tarn_remove_tree(AT_FDCWD, blobs, NULL), 0);
     file = attach(store, &other.rows);
-    assert_true(tarn_data_file_put(file, 0, other.data) < 0);
+    assert_true(put_row(file, 0, other.data) < 0);
     assert_false(tarn_data_file_verified(file, 0) || tarn_data_file_written(file, 0));
     tarn_store_free(store);
 }
