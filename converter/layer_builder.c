@@ -86,12 +86,9 @@ static int make_xattrs(struct tarn_layer_builder *builder, const struct tarn_xat
                        const struct tarn_xattr_set **set, struct tarn_err *err)
 {
     const struct tarn_tar_entry *entry = builder->entry;
-    const size_t kept = base ? base->count : 0;
-    if (reserve_xattrs(builder, kept + entry->xattr_count) < 0)
+    if (reserve_xattrs(builder, entry->xattr_count) < 0)
         return tarn_fail(err, -ENOMEM, "out of memory for xattrs");
     uint32_t count = 0;
-    for (; count < kept; count++)
-        builder->xattrs[count] = base->items[count];
     for (size_t i = 0; i < entry->xattr_count; i++) {
         const struct tarn_tar_xattr *xattr = &entry->xattrs[i];
         const char *rest;
@@ -102,7 +99,7 @@ static int make_xattrs(struct tarn_layer_builder *builder, const struct tarn_xat
         builder->xattrs[count++] =
             (struct tarn_xattr){ xattr->name, xattr->value, (uint32_t)xattr->length };
     }
-    return tarn_tree_xattrs(builder->setup.tree, builder->xattrs, count, set, err);
+    return tarn_tree_join_xattrs(builder->setup.tree, base, builder->xattrs, count, set, err);
 }
 
 // Sets what hard links share with all other entries.

@@ -62,6 +62,15 @@ static int fail_at(struct merge *merge, const struct tarn_node *node, int code, 
                      why);
 }
 
+// Puts the node's path before what err says.
+static int wrap_at(struct merge *merge, const struct tarn_node *node, int code)
+{
+    tarn_autobuf struct tarn_buf path = { 0 };
+    if (tarn_node_path(node, &path) < 0)
+        return out_of_memory(merge);
+    return tarn_wrap(merge->err, code, "'%.*s'", shown(path.length), (const char *)path.data);
+}
+
 // --- twins -----------------------------------------------------------------------------------
 
 static uint64_t twin_hash(const void *from)
@@ -297,13 +306,8 @@ static int join_xattrs(struct merge *merge, const struct tarn_xattr_set *from,
         return 0;
     if (!to->xattrs)
         return copy_xattrs(merge, from, &to->xattrs);
-    const size_t count = (size_t)to->xattrs->count + from->count;
-    tarn_autofree struct tarn_xattr *items = calloc(count, sizeof *items);
-    if (!items || count > UINT32_MAX)
-        return out_of_memory(merge);
-    memcpy(items, to->xattrs->items, to->xattrs->count * sizeof *items);
-    memcpy(items + to->xattrs->count, from->items, from->count * sizeof *items);
-    return tarn_tree_xattrs(merge->merged, items, (uint32_t)count, &to->xattrs, merge->err);
+    return tarn_tree_join_xattrs(merge->merged, to->xattrs, from->items, from->count, &to->xattrs,
+                                 merge->err);
 }
 
 static void copy_attributes(const struct tarn_inode *from, struct tarn_inode *to)
@@ -378,7 +382,7 @@ static int bring_leaf(struct merge *merge, const struct tarn_node *node)
     struct tarn_inode *inode = NULL;
     int ret = find_inode(merge, node->inode, &inode);
     if (ret < 0)
-        return ret;
+        return wrap_at(merge, node, ret);
     struct tarn_node *added = NULL;
     ret = replace(merge, node, &added);
     if (ret < 0)

@@ -14,6 +14,7 @@ struct tarn_tree {
     struct tarn_map *contents; // by identity
     struct tarn_node *root;    // in the arena
     uint64_t count;            // nodes, the root included
+    uint64_t joined;           // bytes of the sets that tarn_tree_join_xattrs() made
     bool sorted;               // nothing was added since the last sort
 };
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+enum { JOINED_LIMIT = 128 << 20 }; // see tree.h
+
 struct list {
     const struct tarn_xattr **items; // sorted
     uint32_t count;
@@ -142,4 +144,55 @@ int tarn_tree_xattrs(struct tarn_tree *tree, const struct tarn_xattr *items, uin
         return tarn_fail_errno(err, -ENOMEM, "cannot keep %u xattrs", count);
     *set = made;
     return 0;
+}
+
+static int compare_to_name(const void *key, const void *item)
+{
+    return strcmp(key, ((const struct tarn_xattr *)item)->name);
+}
+
+// Whether the set has them all, with these values.
+static bool has_all(const struct tarn_xattr_set *set, const struct tarn_xattr *items,
+                    uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tarn_xattr *found =
+            bsearch(items[i].name, set->items, set->count, sizeof *set->items, compare_to_name);
+        if (!found || found->length != items[i].length ||
+            (found->length > 0 && memcmp(found->value, items[i].value, found->length) != 0))
+            return false;
+    }
+    return true;
+}
+
+static uint64_t memory_of(const struct tarn_xattr *items, uint32_t count)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += sizeof *items + strlen(items[i].name) + items[i].length;
+    return sum;
+}
+
+int tarn_tree_join_xattrs(struct tarn_tree *tree, const struct tarn_xattr_set *base,
+                          const struct tarn_xattr *items, uint32_t count,
+                          const struct tarn_xattr_set **set, struct tarn_err *err)
+{
+    if (!base)
+        return tarn_tree_xattrs(tree, items, count, set, err);
+    *set = base;
+    if (has_all(base, items, count))
+        return 0;
+    // Counted whether the set is new or not: it takes its time in any case.
+    tree->joined += memory_of(base->items, base->count) + memory_of(items, count);
+    if (tree->joined > JOINED_LIMIT)
+        return tarn_fail(err, -EINVAL,
+                         "hard links change more than %d MiB of xattrs, it is taken for a bomb",
+                         JOINED_LIMIT >> 20);
+    const uint64_t total = (uint64_t)base->count + count; // below JOINED_LIMIT
+    tarn_autofree struct tarn_xattr *all = calloc(total, sizeof *all);
+    if (!all)
+        return tarn_fail_errno(err, -ENOMEM, "cannot keep %llu xattrs", (unsigned long long)total);
+    memcpy(all, base->items, base->count * sizeof *all);
+    memcpy(all + base->count, items, count * sizeof *all);
+    return tarn_tree_xattrs(tree, all, (uint32_t)total, set, err);
 }
