@@ -33,6 +33,9 @@ static int run_job(struct tarn_conversion *conversion, struct tarn_image_job *jo
     job->options = conversion->options;
     job->dict = conversion->dict;
     job->reuse = conversion->reuse;
+    // An archive is written whole, in the end: one that holds notes holds the image that they are for too.
+    job->notes = !conversion->options->no_layer_tags &&
+                 conversion->destination.kind != TARN_REFERENCE_OCI_ARCHIVE;
     job->blocking = conversion->to_blocking;
     job->destination = conversion->to;
     job->pool = conversion->pool;

@@ -115,8 +115,8 @@ static int open_copy(struct tarn_conversion *conversion, struct tarn_err *err)
     conversion->copy_blocking = tarn_blocking_new(err);
     if (!conversion->copy_blocking)
         return -ENOMEM;
-    const struct tarn_repository_options options =
-        tarn_convert_repository_options(conversion, true);
+    struct tarn_repository_options options = tarn_convert_repository_options(conversion, true);
+    options.first_way = conversion->to;
     return tarn_blocking_open(conversion->copy_blocking, &conversion->destination, &options,
                               &conversion->copy_to, err);
 }

@@ -27,6 +27,7 @@ struct tarn_image_job {
     struct tarn_platform platform;
     struct tarn_dict *dict;   // NULL: none
     struct tarn_reuse *reuse; // NULL: nothing is looked for
+    bool notes;               // leave a one-layer manifest for each layer that is done
     // NULL, or to where the original's layers are copied while the last blobs are being written; used
     // by stage A's thread alone. What fails there is left to whoever copies the original afterwards.
     const struct tarn_copy *copy;

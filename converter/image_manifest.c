@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "base/file.h"
+#include "registry/layer_note.h"
 
 // A string member in fresh memory; whoever builds on sees NULL in the end.
 static void set_text(json_t *object, const char *key, const char *text)
@@ -44,14 +45,6 @@ static json_t *blob_descriptor(const struct tarn_manifest_blob *blob)
     return descriptor;
 }
 
-// The empty JSON document that OCI defines for artifacts without a config.
-static json_t *empty_config(void)
-{
-    struct tarn_digest digest;
-    tarn_sha256("{}", 2, &digest);
-    return tarn_descriptor_json(TARN_MEDIA_OCI_EMPTY, &digest, 2);
-}
-
 static json_t *new_manifest(void)
 {
     return json_pack("{s:s, s:s, s:i, s:[]}", "artifactType", TARN_ARTIFACT_TYPE, "mediaType",
@@ -60,10 +53,8 @@ static json_t *new_manifest(void)
 
 json_t *tarn_manifest_of_layer(const struct tarn_manifest_blob *blob)
 {
-    json_t *manifest = new_manifest();
-    json_object_set_new(manifest, "config", empty_config());
-    json_array_append_new(json_object_get(manifest, "layers"), blob_descriptor(blob));
-    return manifest;
+    tarn_autojson json_t *descriptor = blob_descriptor(blob);
+    return tarn_layer_note(descriptor);
 }
 
 static struct tarn_manifest_blob blob_of_record(const struct tarn_blob_record *record)

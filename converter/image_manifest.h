@@ -11,7 +11,8 @@
 // A layer of the chain as the manifest names it.
 struct tarn_manifest_blob tarn_chain_blob(const struct tarn_chain_layer *layer);
 
-// The one-layer manifest that keeps a converted layer findable. NULL when out of memory.
+// The one-layer manifest that keeps a converted layer findable (registry/layer_note.h). NULL when out of
+// memory.
 json_t *tarn_manifest_of_layer(const struct tarn_manifest_blob *blob);
 
 // What the documents are made of.

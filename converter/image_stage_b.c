@@ -81,7 +81,7 @@ static int convert_layer(struct tarn_image_conversion *conversion,
         return ret;
     layer->source_digest = prepared->source_digest;
     const struct tarn_manifest_blob blob = tarn_chain_blob(layer);
-    tarn_blob_uploader_end(conversion->uploader, &blob, !conversion->job->options->no_layer_tags);
+    tarn_blob_uploader_end(conversion->uploader, &blob, conversion->job->notes);
     conversion->summary->tar_bytes += prepared->input.tar_bytes;
     conversion->summary->source_bytes += prepared->input.source_bytes;
     conversion->summary->dropped_xattrs += prepared->input.dropped_xattrs;

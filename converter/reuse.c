@@ -7,6 +7,7 @@
 
 #include "converter/image_manifest.h"
 #include "registry/image_reader.h"
+#include "registry/layer_note.h"
 
 struct tarn_reuse {
     struct tarn_blocking *blocking;
@@ -164,7 +165,12 @@ int tarn_reuse_note(struct tarn_blocking *blocking, struct tarn_repository *repo
         return tarn_fail(err, -ENOMEM, "out of memory");
     const struct tarn_manifest_bytes bytes = { TARN_MEDIA_OCI_MANIFEST, text, strlen(text) };
     const struct tarn_buf empty = { (uint8_t *)(uintptr_t) "{}", 2, 2 };
-    int ret = tarn_blocking_put_blob(blocking, repository, &empty, NULL, err);
+    struct tarn_blob_id config = { .size = empty.length };
+    tarn_layer_note_config(&config.digest);
+    // Mostly it is there, from the layer before.
+    int ret = tarn_blocking_has_blob(blocking, repository, &config, NULL);
+    if (ret < 0)
+        ret = tarn_blocking_put_blob(blocking, repository, &empty, NULL, err);
     if (ret == 0)
         ret = tarn_blocking_put_manifest(blocking, repository, &bytes, err);
     if (ret < 0)

@@ -296,16 +296,8 @@ static int archive_commit(struct tarn_disk *disk, struct tarn_blob_file *file,
 {
     struct archive *archive = archive_of(disk);
     char hex[TARN_DIGEST_HEX + 1];
-    pthread_mutex_lock(&archive->lock);
-    const struct tarn_archive_member *member = member_of(archive, &blob->digest);
-    const bool there = member && member->size == blob->size;
-    pthread_mutex_unlock(&archive->lock);
-    if (there) {
-        tarn_blob_file_discard(file);
-        return 0;
-    }
     tarn_digest_format_hex(&blob->digest, hex);
-    const int ret = tarn_blob_file_commit(file, hex, blob->size, err);
+    const int ret = tarn_blob_file_commit(file, hex, false, err);
     return ret < 0 ? tarn_wrap(err, ret, "%s", name_of(archive)) : 0;
 }
 

@@ -77,24 +77,23 @@ static int link_temporary(struct tarn_blob_file *file)
     return -EEXIST;
 }
 
-static bool stays(const struct tarn_blob_file *file, const char *name, uint64_t kept_size)
+static bool is_there(const struct tarn_blob_file *file, const char *name)
 {
     struct stat st;
-    return fstatat(file->directory, name, &st, 0) == 0 && S_ISREG(st.st_mode) &&
-           (kept_size == UINT64_MAX || (uint64_t)st.st_size == kept_size);
+    return fstatat(file->directory, name, &st, 0) == 0 && S_ISREG(st.st_mode);
 }
 
-static int give_name(struct tarn_blob_file *file, const char *name, uint64_t kept_size)
+static int give_name(struct tarn_blob_file *file, const char *name, bool keep)
 {
     if (fsync(file->fd) < 0)
         return -errno;
-    if (stays(file, name, kept_size))
+    if (keep && is_there(file, name))
         return 0;
     if (file->name[0] == '\0') {
         int ret = link_to(file, name);
         if (ret != -EEXIST)
             return ret;
-        if (stays(file, name, kept_size)) // written by another just now
+        if (keep && is_there(file, name)) // written by another just now
             return 0;
         ret = link_temporary(file);
         if (ret < 0)
@@ -106,10 +105,10 @@ static int give_name(struct tarn_blob_file *file, const char *name, uint64_t kep
     return 0;
 }
 
-int tarn_blob_file_commit(struct tarn_blob_file *file, const char *name, uint64_t kept_size,
+int tarn_blob_file_commit(struct tarn_blob_file *file, const char *name, bool keep,
                           struct tarn_err *err)
 {
-    const int ret = give_name(file, name, kept_size);
+    const int ret = give_name(file, name, keep);
     tarn_blob_file_discard(file);
     return ret < 0 ? tarn_fail_errno(err, ret, "cannot write %s", name) : 0;
 }

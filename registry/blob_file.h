@@ -5,7 +5,7 @@
 #ifndef TARN_REGISTRY_BLOB_FILE_H
 #define TARN_REGISTRY_BLOB_FILE_H
 
-#include <stdint.h>
+#include <stdbool.h>
 
 #include "base/err.h"
 
@@ -24,10 +24,10 @@ struct tarn_blob_file {
 int tarn_blob_file_create(int directory, enum tarn_blob_file_kind kind, struct tarn_blob_file *file,
                           struct tarn_err *err) tarn_must_check;
 
-// Makes the content durable and gives it the name. What stands there already as a regular file of
-// kept_size bytes (UINT64_MAX: of any size) stays, and is success; anything else is replaced. Ends the
-// file in any case, leaving nothing else behind.
-int tarn_blob_file_commit(struct tarn_blob_file *file, const char *name, uint64_t kept_size,
+// Makes the content durable and gives it the name. What stands there already is replaced: it may be
+// damaged. With keep a regular file stays, and is success. Ends the file in any case, leaving nothing else
+// behind.
+int tarn_blob_file_commit(struct tarn_blob_file *file, const char *name, bool keep,
                           struct tarn_err *err) tarn_must_check;
 
 // Ends the file, leaving nothing behind.

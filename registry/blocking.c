@@ -201,7 +201,9 @@ int tarn_blocking_put_blob(struct tarn_blocking *blocking, struct tarn_repositor
     tarn_sha256(bytes->data, bytes->length, &id.digest);
     if (blob)
         *blob = id;
-    int ret = tarn_blocking_has_blob(blocking, repository, &id, err);
+    int ret = tarn_repository_checks_blobs(repository)
+                  ? tarn_blocking_has_blob(blocking, repository, &id, err)
+                  : -ENOENT;
     if (ret != -ENOENT)
         return ret;
     struct tarn_upload *upload;

@@ -53,7 +53,7 @@ int tarn_blocking_write(struct tarn_blocking *blocking, struct tarn_upload *uplo
 int tarn_blocking_commit(struct tarn_blocking *blocking, struct tarn_upload *upload,
                          const struct tarn_blob_id *blob, struct tarn_err *err) tarn_must_check;
 
-// A whole blob from memory, unless it is there already. Sets blob, if not NULL.
+// A whole blob from memory, unless a registry has it already. Sets blob, if not NULL.
 int tarn_blocking_put_blob(struct tarn_blocking *blocking, struct tarn_repository *repository,
                            const struct tarn_buf *bytes, struct tarn_blob_id *blob,
                            struct tarn_err *err) tarn_must_check;

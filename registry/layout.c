@@ -20,10 +20,11 @@ enum { LAYOUT_FILE_LIMIT = 4096, OPEN_TRIES = 100 };
 struct layout {
     struct tarn_disk disk;
     char *path;
-    pthread_mutex_t lock; // guards the members below
-    int directory;        // -1 while it is not there
-    int blobs;            // blobs/sha256, -1 while it is not there
-    bool writing;         // blobs carries a shared flock: a writer lives
+    struct layout *first_way; // NULL, or whom it leaves its litter to
+    pthread_mutex_t lock;     // guards the members below
+    int directory;            // -1 while it is not there
+    int blobs;                // blobs/sha256, -1 while it is not there
+    bool writing;             // blobs carries a shared flock: a writer lives
     bool made_directory;
     bool made_layout;
     bool published;
@@ -57,7 +58,7 @@ static int write_new(int directory, const char *name, const char *text, struct t
         tarn_blob_file_discard(&file);
         return tarn_fail_errno(err, ret, "cannot write %s", name);
     }
-    ret = tarn_blob_file_commit(&file, name, UINT64_MAX, err);
+    ret = tarn_blob_file_commit(&file, name, true, err);
     return ret < 0 ? ret : 1;
 }
 
@@ -216,7 +217,7 @@ static int layout_commit(struct tarn_disk *disk, struct tarn_blob_file *file,
     char hex[TARN_DIGEST_HEX + 1];
     tarn_digest_format_hex(&blob->digest, hex);
     const bool there = faccessat(file->directory, hex, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-    int ret = tarn_blob_file_commit(file, hex, blob->size, err);
+    int ret = tarn_blob_file_commit(file, hex, false, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "%s", name_of(layout));
     if (there)
@@ -292,6 +293,26 @@ static void drop_notes(struct layout *layout, const json_t *before, const json_t
     }
 }
 
+// The notes of the image that is published now.
+static void drop_own_notes(struct layout *layout, const struct tarn_layout_change *change)
+{
+    for (size_t i = 0; i <= json_array_size(change->tarn); i++) {
+        const json_t *entry =
+            i < json_array_size(change->tarn) ? json_array_get(change->tarn, i) : change->original;
+        struct tarn_descriptor descriptor;
+        tarn_autobuf struct tarn_buf bytes = { 0 };
+        if (!entry || tarn_descriptor_parse(entry, "entry", &descriptor, NULL) < 0 ||
+            change->source.read(change->source.context, &descriptor.digest, &bytes, NULL) < 0)
+            continue;
+        tarn_autojson json_t *manifest =
+            tarn_json_parse(bytes.data, bytes.length, "manifest", NULL);
+        pthread_mutex_lock(&layout->lock);
+        const int ret = tarn_litter_add_notes(&layout->litter, manifest);
+        pthread_mutex_unlock(&layout->lock);
+        (void)ret;
+    }
+}
+
 // With the flock held.
 static int change_index(struct layout *layout, int directory,
                         const struct tarn_layout_change *change, struct tarn_err *err)
@@ -316,6 +337,8 @@ static int change_index(struct layout *layout, int directory,
         ret = tarn_fail_errno(err, -errno, "cannot write the directory");
     if (ret == 0)
         drop_notes(layout, before, index);
+    if (ret == 0 && change->tag)
+        drop_own_notes(layout, change);
     return ret < 0 ? tarn_wrap(err, ret, "%s", name_of(layout)) : 0;
 }
 
@@ -380,10 +403,25 @@ static void remove_unused(const struct layout *layout)
         rmdir(layout->path);
 }
 
+// The first way's flock keeps this one from taking anything away.
+static void leave_to_first_way(const struct layout *layout)
+{
+    struct layout *first = layout->first_way;
+    pthread_mutex_lock(&first->lock);
+    for (size_t i = 0; i < layout->litter.count; i++)
+        if (tarn_litter_add(&first->litter, &layout->litter.digests[i]) < 0)
+            break;
+    first->made_directory |= layout->made_directory;
+    first->made_layout |= layout->made_layout;
+    pthread_mutex_unlock(&first->lock);
+}
+
 static void layout_close(struct tarn_disk *disk)
 {
     struct layout *layout = layout_of(disk);
-    if (layout->writing) {
+    if (layout->writing && layout->first_way && layout->first_way->writing) {
+        leave_to_first_way(layout);
+    } else if (layout->writing) {
         remove_litter(layout);
         remove_unused(layout);
     }
@@ -495,6 +533,7 @@ int tarn_layout_open(const char *path, uv_loop_t *loop,
     }
     tarn_disk_init(&layout->disk, &operations, loop, name);
     layout->path = copy;
+    layout->first_way = options ? (struct layout *)options->first_way : NULL;
     layout->directory = -1;
     layout->blobs = -1;
     pthread_mutex_init(&layout->lock, NULL);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "registry/layer_note.h"
 #include "registry/oci.h"
 
 enum { REFERENCE_DEPTH = 8 };
@@ -25,6 +26,28 @@ int tarn_litter_add(struct tarn_litter *litter, const struct tarn_digest *digest
     }
     litter->digests[litter->count++] = *digest;
     return 0;
+}
+
+int tarn_litter_add_notes(struct tarn_litter *litter, const json_t *manifest)
+{
+    struct tarn_digest digest;
+    size_t i;
+    const json_t *layer;
+    json_array_foreach(json_object_get(manifest, "layers"), i, layer)
+    {
+        if (!tarn_oci_annotation(layer, TARN_ANNOTATION_KEY))
+            continue;
+        tarn_autojson json_t *note = tarn_layer_note(layer);
+        tarn_autofree char *text = note ? tarn_json_dump(note) : NULL;
+        if (!text)
+            return -ENOMEM;
+        tarn_sha256(text, strlen(text), &digest);
+        const int ret = tarn_litter_add(litter, &digest);
+        if (ret < 0)
+            return ret;
+    }
+    tarn_layer_note_config(&digest);
+    return tarn_litter_add(litter, &digest);
 }
 
 struct references {

@@ -14,6 +14,9 @@ struct tarn_litter {
 };
 void tarn_litter_release(struct tarn_litter *litter);
 int tarn_litter_add(struct tarn_litter *litter, const struct tarn_digest *digest) tarn_must_check;
+// The notes of the layers of Tarn's manifest, whether they are there or not: a run that was killed just after
+// it had published it left them, and no index tells of them any more.
+int tarn_litter_add_notes(struct tarn_litter *litter, const json_t *manifest) tarn_must_check;
 
 // Unlinks from directory, blobs/sha256, those of the list that neither the index nor a document below
 // it names, and takes them from the list. Does nothing if a document cannot be read, but for one that

@@ -306,6 +306,7 @@ static void remote_close(struct tarn_repository *repository)
 }
 
 static const struct tarn_repository_operations operations = {
+    .checks_blobs = true,
     .close = remote_close,
     .read = tarn_remote_read,
     .cancel = tarn_remote_cancel,

@@ -70,6 +70,11 @@ bool tarn_repository_lists_tags(const struct tarn_repository *repository)
     return repository->operations->lists_tags;
 }
 
+bool tarn_repository_checks_blobs(const struct tarn_repository *repository)
+{
+    return repository->operations->checks_blobs;
+}
+
 static bool ranges_ok(const struct tarn_read *read)
 {
     uint64_t end = 0;

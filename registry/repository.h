@@ -73,6 +73,9 @@ struct tarn_repository_options {
     // It is a destination: make the layout or archive if it is not there (at the first write), and
     // remove what writers left that died. A directory that is neither empty nor a layout is refused.
     bool create;
+    // NULL, or the first way to this same place when this one is a second: borrowed, closed later, and takes
+    // away then what this one put there and nothing refers to.
+    struct tarn_repository *first_way;
     struct tarn_http *http; // borrowed; the client for a registry, NULL: registries are refused
     const struct tarn_access *access; // for a registry; copied; NULL: the defaults
     // NULL, or asked a few times a second on the loop's thread; once it says yes, requests to a registry end
@@ -116,6 +119,9 @@ size_t tarn_repository_max_ranges(const struct tarn_repository *repository);
 // read is the one that stands under the tag, false.
 bool tarn_repository_lists_tags(const struct tarn_repository *repository);
 
+// Whether it checked the blobs that it says it has: a registry did; on a disk they may be damaged since.
+bool tarn_repository_checks_blobs(const struct tarn_repository *repository);
+
 // This and the other calls that return int: 0, and done() comes once, later; or -errno (out of memory,
 // not supported here), and done() never comes.
 //
@@ -145,7 +151,7 @@ void tarn_upload_vouch(struct tarn_upload *upload);
 void tarn_upload_write(struct tarn_upload *upload, const void *bytes, size_t length,
                        tarn_done *done, void *context);
 // Ends the upload in any case: the blob stands under its digest, or nothing does. -EIO if what was
-// written is not the blob. A blob that stands there with this size already stays.
+// written is not the blob. On a disk it replaces what stands there already, which may be damaged.
 void tarn_upload_commit(struct tarn_upload *upload, const struct tarn_blob_id *blob,
                         tarn_done *done, void *context);
 // Ends the upload without a blob: no callback comes after it. Allowed at any time until the commit's

@@ -8,6 +8,7 @@
 struct tarn_repository_operations {
     // TARN_READ_TAG gives a made-up index of what a layout lists under the tag.
     bool lists_tags;
+    bool checks_blobs; // has_blob tells of blobs whose bytes were checked
     // Gives the owner's hold up; work under way may keep the memory until it has ended.
     void (*close)(struct tarn_repository *repository);
     int (*read)(struct tarn_repository *repository, const struct tarn_read *read,

@@ -33,7 +33,8 @@ static int open_place(struct tarn_test_place *place, const char *kind, const cha
                       bool create, struct tarn_err *err)
 {
     struct tarn_reference reference;
-    const struct tarn_repository_options options = { .create = create };
+    const struct tarn_repository_options options = { .create = create,
+                                                     .first_way = place->first_way };
     tarn_autofree char *text = tarn_asprintf("%s:%s/%s", kind, place->directory, name);
     tarn_repository_close(tarn_steal(place->repository));
     int ret = tarn_reference_parse(text, &reference, err);

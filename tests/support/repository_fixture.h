@@ -8,6 +8,7 @@
 struct tarn_test_place {
     char directory[64]; // a fresh one, removed by tarn_test_place_close()
     struct tarn_blocking *blocking;
+    struct tarn_repository *first_way;  // for what is opened next, or NULL; borrowed
     struct tarn_repository *repository; // NULL until tarn_test_place_open()
 };
 

@@ -396,23 +396,20 @@ static void upload_abc(struct tarn_test_place *place)
         fail_msg("%s", err.text);
 }
 
-// A blob of the right size stays, a cut one is replaced.
+// What stands there already is replaced, also with the right size: it may be damaged.
 static void test_upload_again(void **state)
 {
     struct tarn_test_place *place = *state;
-    struct stat first;
-    struct stat second;
+    static const char *const damaged[] = { "abd", "ab", "" };
     tarn_test_place_open(place, "oci", "layout", true);
+    upload_abc(place);
     const char *path = tarn_test_place_path(place, "layout/blobs/sha256/" SHA_ABC);
-    upload_abc(place);
-    assert_int_equal(stat(path, &first), 0);
-    upload_abc(place);
-    assert_int_equal(stat(path, &second), 0);
-    assert_int_equal(first.st_ino, second.st_ino);
-    tarn_test_write_file(path, "ab", 2);
-    upload_abc(place);
-    tarn_autofree char *bytes = tarn_test_read_file(path, NULL);
-    assert_string_equal(bytes, "abc");
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        tarn_test_write_file(path, damaged[i], strlen(damaged[i]));
+        upload_abc(place);
+        tarn_autofree char *bytes = tarn_test_read_file(path, NULL);
+        assert_string_equal(bytes, "abc");
+    }
 }
 
 // A full disk is told by name and leaves nothing. RLIMIT_FSIZE would send a signal; a tmpfs needs root.

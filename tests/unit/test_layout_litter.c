@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "registry/layer_note.h"
 #include "registry/oci.h"
 #include "tests/support/repository_fixture.h"
 
@@ -99,6 +100,37 @@ static void test_successful_run(void **state)
     assert_false(is_there(place, lost));
 }
 
+// A run that was killed just after it had published left its notes; the next one takes them away.
+static void test_killed_run(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *image = tarn_test_put_image(place, "image");
+    tarn_autojson json_t *layer = blob(place, "a layer");
+    json_object_set_new(layer, "annotations", json_pack("{s:s}", TARN_ANNOTATION_KEY, "k"));
+    tarn_autojson json_t *note = tarn_layer_note(layer);
+    tarn_autojson json_t *entry = tarn_test_put_document(place, TARN_MEDIA_OCI_MANIFEST, note);
+    tarn_autojson json_t *config = blob(place, "{}");
+    tarn_autojson json_t *parts = json_pack("[O]", layer);
+    tarn_autojson json_t *document = json_deep_copy(note);
+    json_object_set(document, "layers", parts);
+    json_object_set(document, "config", layer);
+    tarn_autojson json_t *tarn = tarn_test_put_document(place, TARN_MEDIA_OCI_MANIFEST, document);
+    json_object_set_new(
+        tarn, "annotations",
+        json_pack("{s:s}", TARN_ANNOTATION_SUBJECT, tarn_json_string(image, "digest")));
+    tarn_autojson json_t *entries = json_pack("[O]", tarn);
+    close_beside_another(place); // as if it had been killed
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(is_there(place, entry) && is_there(place, config), i == 0);
+        tarn_test_place_open(place, "oci", "layout", true);
+        assert_int_equal(tarn_test_publish(place, "t", image, entries, NULL), 0);
+        close_it(place);
+    }
+    assert_true(is_there(place, tarn) && is_there(place, layer) && is_there(place, image));
+    assert_false(is_there(place, entry) || is_there(place, config));
+}
+
 // An index below the tag refers to its images, and they to theirs; what it lists is a document, of any type.
 static void test_index(void **state)
 {
@@ -131,6 +163,27 @@ static void test_other_writer(void **state)
     assert_true(is_there(place, found));
 }
 
+// Two ways of one run: the second leaves what it put there to the first, whose flock is in its way.
+static void test_second_way(void **state)
+{
+    struct tarn_test_place *place = *state;
+    for (int published = 0; published < 2; published++) {
+        tarn_test_place_open(place, "oci", "layout", true);
+        tarn_autojson json_t *image = tarn_test_put_image(place, "image");
+        place->first_way = tarn_steal(place->repository);
+        tarn_test_place_open(place, "oci", "layout", true);
+        tarn_autojson json_t *lost = blob(place, "of the second way");
+        close_it(place);
+        assert_true(is_there(place, lost));
+        place->repository = tarn_steal(place->first_way);
+        if (published)
+            assert_int_equal(tarn_test_publish(place, "t", image, NULL, NULL), 0);
+        close_it(place);
+        assert_int_equal(tarn_test_exists(tarn_test_place_path(place, "layout")), published);
+        assert_false(is_there(place, lost));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,9 +191,13 @@ int main(void)
                                         tarn_test_place_tear_down),
         cmocka_unit_test_setup_teardown(test_successful_run, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_killed_run, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
         cmocka_unit_test_setup_teardown(test_index, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
         cmocka_unit_test_setup_teardown(test_other_writer, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_second_way, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
