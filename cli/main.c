@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "cli/commands.h"
@@ -37,12 +38,23 @@ static void print_usage(FILE *out)
           out);
 }
 
+// A directory to be converted takes one open file for each level. Where it cannot be raised it stays.
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // getopt_long() tells who complains by argv[0].
 static int run(const struct command *command, int argc, char **argv)
 {
     char name[32];
     snprintf(name, sizeof name, "tarn %s", command->name);
     argv[1] = name;
+    raise_open_files();
     return command->run(argc - 1, argv + 1);
 }
 

@@ -14,6 +14,7 @@
 #include "base/cancel.h"
 #include "base/file.h"
 #include "base/map.h"
+#include "converter/tar_name.h"
 
 enum { READ_SIZE = 256 << 10 };
 
@@ -40,8 +41,10 @@ struct walk {
 
 static int fail(const struct walk *walk, int code, const char *what)
 {
-    return tarn_fail_errno(walk->err, code, "cannot %s '%s'", what,
-                           walk->path.length ? (const char *)walk->path.data : ".");
+    char quoted[TARN_TAR_QUOTED];
+    return tarn_fail_errno(
+        walk->err, code, "cannot %s %s", what,
+        walk->path.length ? tarn_tar_quote(walk->path.data, walk->path.length, quoted) : "it");
 }
 
 static int check_cancel(const struct walk *walk)
@@ -180,9 +183,10 @@ static int read_piece(struct walk *walk, int fd, uint64_t offset, uint64_t end)
         if (ret < 0)
             return ret;
         ret = tarn_pread_full(fd, walk->data, n, offset);
+        char quoted[TARN_TAR_QUOTED];
         if (ret == -ENODATA)
-            return tarn_fail(walk->err, ret, "'%s' became shorter while it was read; convert again",
-                             (const char *)walk->path.data);
+            return tarn_fail(walk->err, ret, "%s became shorter while it was read; convert again",
+                             tarn_tar_quote(walk->path.data, walk->path.length, quoted));
         if (ret < 0)
             return fail(walk, ret, "read");
         ret = tarn_layer_builder_data(walk->builder, offset, walk->data, n, walk->err);

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One tree, packed by GNU tar and bsdtar in every format that they know, and as a directory."""
+import os
+import resource
+
 import disk_trees
 import images
 import mounts
@@ -76,3 +79,20 @@ def test_directory_and_tar_have_one_digest(tarn, tmp_path):
     assert tarn("digest", f"oci:{tmp_path}/out:d").text.split()[0] == digest
     assert "sha256:" + Image(f"oci:{tmp_path}/out:d").bootstrap.tree_digest.hex() == digest
     assert tarn("digest", f"oci:{tmp_path}/out:t").text.split()[0] == digest
+
+
+def test_deep_directory(tarn, tmp_path):
+    """One open file for each level: as many as the system allows, not as many as the shell says."""
+    def limited(hard):
+        return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(200):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    tarn("digest", f"dir:{tmp_path}/d", preexec_fn=limited(1000))
+    tarn.fails(r"dir:.*: cannot open (directory )?'(d/)+\.*d?.*': Too many open files", "digest",
+               f"dir:{tmp_path}/d", preexec_fn=limited(100))
