@@ -474,6 +474,21 @@ static int check_version(const struct layout *layout, struct tarn_err *err)
     return 0;
 }
 
+// The same flock as open_for_writing()'s: whoever will write relies from now on on the blobs that are
+// there, which another writer that ends must not take for its own litter.
+static int lock_existing(struct layout *layout, struct tarn_err *err)
+{
+    struct stat st;
+    if (flock(layout->blobs, LOCK_SH) < 0 || fstat(layout->blobs, &st) < 0)
+        return tarn_fail_errno(err, -errno, "%s: cannot lock blobs/sha256", name_of(layout));
+    if (st.st_nlink == 0) { // removed just now
+        close(tarn_steal_fd(&layout->blobs));
+        return 0;
+    }
+    tarn_blob_file_sweep(layout->blobs);
+    return 0;
+}
+
 static int open_existing(struct layout *layout, bool create, struct tarn_err *err)
 {
     layout->directory = open(layout->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -505,9 +520,7 @@ static int open_existing(struct layout *layout, bool create, struct tarn_err *er
     layout->blobs = openat(layout->directory, "blobs/sha256", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (layout->blobs < 0 && errno != ENOENT)
         return tarn_fail_errno(err, -errno, "%s: cannot open blobs/sha256", name_of(layout));
-    if (create && layout->blobs >= 0)
-        tarn_blob_file_sweep(layout->blobs);
-    return 0;
+    return create && layout->blobs >= 0 ? lock_existing(layout, err) : 0;
 }
 
 int tarn_layout_open(const char *path, uv_loop_t *loop,

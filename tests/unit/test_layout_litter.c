@@ -87,6 +87,21 @@ static void test_failed_run(void **state)
     assert_false(is_there(place, image));
 }
 
+// Another run that was only opened may have found that it need not bring a blob of this one's.
+static void test_run_beside_another(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *lost = blob(place, "new");
+    struct tarn_repository *first = tarn_steal(place->repository);
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_repository_close(first);
+    assert_true(is_there(place, lost));
+    // The layout stays one, although the first run's beginning failed.
+    tarn_autojson json_t *image = tarn_test_put_image(place, "image");
+    assert_int_equal(tarn_test_publish(place, "t", image, NULL, NULL), 0);
+}
+
 // What a run that succeeded does not refer to goes too: notes that its image made superfluous.
 static void test_successful_run(void **state)
 {
@@ -188,6 +203,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_failed_run, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_run_beside_another, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
         cmocka_unit_test_setup_teardown(test_successful_run, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
