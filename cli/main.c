@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -62,6 +63,8 @@ int main(int argc, char **argv)
 {
     if (tarn_open_standard_files() < 0)
         return TARN_EXIT_FAILED;
+    signal(SIGXFSZ,
+           SIG_IGN); // a limit of file sizes is an error, which is told and leaves nothing behind
     if (argc < 2) {
         print_usage(stderr);
         return TARN_EXIT_USAGE;

@@ -34,12 +34,16 @@ int tarn_cli_usage(const char *usage, const char *wrong, ...)
         fputs(usage, stdout);
         return tarn_cli_finish(TARN_EXIT_OK);
     }
-    fputs("tarn: ", stderr);
+    char *text = NULL;
     va_list args;
     va_start(args, wrong);
-    vfprintf(stderr, wrong, args);
+    const int length = vasprintf(&text, wrong, args);
     va_end(args);
+    fputs("tarn: ", stderr);
+    print_safely(stderr, length < 0 ? wrong : text);
     fprintf(stderr, "\n%s", usage);
+    if (length >= 0)
+        free(text);
     return TARN_EXIT_USAGE;
 }
 

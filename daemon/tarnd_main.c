@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -160,6 +161,7 @@ int main(int argc, char **argv)
     have_threads_to_spare();
     if (tarn_open_standard_files() < 0)
         return 1;
+    signal(SIGXFSZ, SIG_IGN); // a limit of file sizes is as a full disk
     struct arguments arguments = { .idle = IDLE_DEFAULT };
     const int done = parse_arguments(argc, argv, &arguments);
     if (done > 0)

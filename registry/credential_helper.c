@@ -59,6 +59,7 @@ static int spawn(struct helper *helper, int in, int out)
     sigemptyset(&none);
     sigemptyset(&defaults);
     sigaddset(&defaults, SIGPIPE);
+    sigaddset(&defaults, SIGXFSZ);
     if (posix_spawn_file_actions_init(&files) != 0)
         return -ENOMEM;
     if (posix_spawnattr_init(&attributes) != 0) {

@@ -147,3 +147,8 @@ def test_completion(tarn):
     assert completed("tarn", "") == {*COMMANDS, "--help", "--version"}
     for command in COMMANDS:
         assert completed("tarn", command, "-") == helped(tarn, command) | {"--help"}, command
+
+
+def test_words_of_the_command_line_are_told_without_control_characters(tarn):
+    done = tarn.fails(r"--level \?\[31m: give a number", "convert", "--level", "\x1b[31m", "a", "b")
+    assert "\x1b" not in done.stderr

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -293,6 +294,20 @@ def test_destination_full(large, tarn, tmp_path):
         tarn("convert", large, f"oci:{out}:t")
         assert_clean(out, {"t"})
         check.check(Image(f"oci:{out}:t"), 1 << 20)
+
+
+@pytest.mark.parametrize("kind", ("oci", "oci-archive"))
+def test_limit_of_file_sizes(tarn, tmp_path, kind):
+    """An error like a full disk, not a signal that kills."""
+    tar = Tar()
+    tar.add(b"file", data=random.Random(1).randbytes(3 << 20))
+    oci_layout.LayoutBuilder(tmp_path / "source").image([tar])
+    (tmp_path / "place").mkdir()
+    for limit in 1 << 16, (3 << 20) + 512:  # the spool, the blob with its metadata
+        tarn.fails("File too large", "convert", f"oci:{tmp_path}/source:latest",
+                   f"{kind}:{tmp_path}/place/out:t", preexec_fn=lambda limit=limit:
+                   resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        assert not list((tmp_path / "place").iterdir())
 
 
 def test_full_disk_keeps_the_old_tag(large, tarn, tmp_path):
