@@ -31,7 +31,6 @@ void tarn_fetch_free(struct tarn_fetch *fetch)
         tarn_decoder_free(fetch->decoders[i]);
     pthread_mutex_destroy(&fetch->lock);
     tarn_map_free(fetch->runs);
-    free(fetch->queued);
     free(fetch);
 }
 
@@ -219,6 +218,7 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
 {
     struct tarn_fetch_row *row = &run->items[index];
     struct tarn_fetch_waiter *waiter = row->first;
+    assert(!row->list);
     row->first = NULL;
     row->last = NULL;
     row->state = TARN_ROW_IDLE;
@@ -259,6 +259,8 @@ void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status)
     // States first: a waiter that is woken may want a row of this run again.
     for (uint32_t i = 0; i < run->rows.count; i++)
         if (failed >> i & 1) {
+            if (run->items[i].list)
+                tarn_row_dequeue(&run->items[i]);
             run->items[i].state = TARN_ROW_IDLE;
             run->items[i].range = NULL;
             tarn_run_drop_stored(run, i);
@@ -313,7 +315,9 @@ static void demand_rows(struct tarn_fetch_run *run, uint64_t rows)
         if (!(rows >> i & 1) || row->demanded || row->state == TARN_ROW_IDLE)
             continue;
         row->demanded = true;
-        if (row->state == TARN_ROW_FETCHING)
+        if (row->list)
+            tarn_row_hasten(row);
+        else if (row->state == TARN_ROW_FETCHING)
             tarn_range_promote(row->range);
         else if (row->state == TARN_ROW_TARGET)
             (void)want_target(run, i, NULL);
@@ -322,24 +326,8 @@ static void demand_rows(struct tarn_fetch_run *run, uint64_t rows)
 
 void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index)
 {
-    struct tarn_fetch *fetch = run->fetch;
     struct tarn_fetch_row *row = &run->items[index];
-    if (!row->listed) {
-        if (fetch->queued_count == fetch->queued_capacity) {
-            const size_t capacity = fetch->queued_capacity ? fetch->queued_capacity * 2 : 256;
-            struct tarn_fetch_entry *queued = reallocarray(fetch->queued, capacity, sizeof *queued);
-            if (!queued) {
-                tarn_run_fail(run, index, -ENOMEM);
-                return;
-            }
-            fetch->queued = queued;
-            fetch->queued_capacity = capacity;
-        }
-        fetch->queued[fetch->queued_count++] = (struct tarn_fetch_entry){ run, index };
-        tarn_run_hold(run);
-        row->listed = true;
-    }
-    row->state = TARN_ROW_QUEUED;
+    tarn_row_enqueue(row);
     const uint64_t needed = tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index));
     for (uint32_t i = index; i-- > 0;)
         if (needed >> i & 1 && run->items[i].state == TARN_ROW_IDLE)

@@ -48,11 +48,13 @@ struct tarn_fetch_range;
 struct tarn_fetch_row {
     enum tarn_row_state state;
     uint8_t tries;
-    bool listed;                    // in fetch->queued
-    bool demanded;                  // a reader waits for it, directly or not
-    uint32_t reserved;              // so many stored bytes are counted in fetch->memory
-    bool no_store;                  // the store cannot give it: decode it
-    uint8_t *stored;                // owned; FETCHING to DECODING
+    bool demanded;                 // a reader waits for it, directly or not
+    uint32_t reserved;             // so many stored bytes are counted in fetch->memory
+    bool no_store;                 // the store cannot give it: decode it
+    uint8_t *stored;               // owned; FETCHING to DECODING
+    struct tarn_row_list *list;    // QUEUED: fetch->queued, or where it gathers; its run is held
+    struct tarn_fetch_row *before; // in the list
+    struct tarn_fetch_row *after;
     struct tarn_fetch_range *range; // FETCHING: which read brings it
     struct tarn_fetch_waiter *first;
     struct tarn_fetch_waiter *last;
@@ -106,7 +108,7 @@ struct tarn_fetch_range {
     struct tarn_fetch_range *next;  // at its image
     struct tarn_fetch_place *place; // counts it as user
     bool background;                // no reader waits for it
-    bool ahead;                     // it is counted in its image's ahead_reads
+    bool ahead;                     // others gather behind it
     struct tarn_node_image *image;  // a reference is held
     struct tarn_share *share;       // the same, or NULL
     uint32_t blob;
@@ -127,9 +129,7 @@ struct tarn_fetch {
     struct tarn_fetch_options options;
     struct tarn_map *runs;
     size_t run_count;                // listed or not
-    struct tarn_fetch_entry *queued; // rows to be read at the next flush
-    size_t queued_count;
-    size_t queued_capacity;
+    struct tarn_row_list queued;     // to be read, or to gather, from the next flush on
     struct tarn_fetch_place *places; // that ranges wait for or come from
     unsigned transfers;
     uint64_t memory;
@@ -190,8 +190,20 @@ int tarn_run_check_local(struct tarn_fetch_run *run, uint32_t index) tarn_must_c
 int tarn_run_copy_local(struct tarn_fetch_run *run, uint32_t index,
                         const struct tarn_chunk_place *place) tarn_must_check;
 
+// fetch_queue.c: lists a row to be read, in state QUEUED.
+void tarn_row_enqueue(struct tarn_fetch_row *row);
+// Takes a listed row off its list; its state is the caller's to set. May free the run.
+void tarn_row_dequeue(struct tarn_fetch_row *row);
+// A listed row gathers no longer.
+void tarn_row_hasten(struct tarn_fetch_row *row);
+// Has those of the queued rows gather that may; returns how many are left to be read now.
+size_t tarn_fetch_gather(struct tarn_fetch *fetch);
+// Others gather behind the range until it ends.
+void tarn_fetch_count_ahead(struct tarn_fetch_range *range);
+void tarn_fetch_uncount_ahead(struct tarn_fetch_range *range);
+
 // fetch_range.c: makes ranges of the queued rows whose time has come and starts as many as there is room
-// for. Returns whether there are such rows again.
+// for. Returns whether there are queued rows again.
 bool tarn_fetch_start_ranges(struct tarn_fetch *fetch);
 // Starts the read of one that was counted; ends it at once if that fails.
 void tarn_range_start(struct tarn_fetch_range *range);

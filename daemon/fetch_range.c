@@ -26,7 +26,7 @@ static void end_range(struct tarn_fetch_range *range)
 {
     for (size_t i = 0; i < range->count; i++)
         tarn_run_release(range->items[i].entry.run);
-    range->image->ahead_reads[range->blob] -= range->ahead;
+    tarn_fetch_uncount_ahead(range);
     tarn_share_unref(range->share);
     tarn_node_image_unref(range->image);
     free(range->parts);
@@ -262,8 +262,8 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     range->share = tarn_share_ref(first->share);
     range->blob = first->blob;
     range->background = !is_demanded(queued, n);
-    range->ahead = range->background;
-    range->image->ahead_reads[range->blob] += range->ahead;
+    if (range->background)
+        tarn_fetch_count_ahead(range);
     if (tarn_range_enqueue(range) < 0) {
         fail_items(range, -ENOMEM);
         end_range(range);
@@ -271,94 +271,49 @@ static size_t make_range(struct tarn_fetch *fetch, const struct queued *queued, 
     return n;
 }
 
-// The rows that are still to be read, with their places, in order. Returns how many.
-static size_t collect(const struct tarn_fetch_entry *entries, size_t count, struct queued *queued)
+// Takes the queued rows off their list, with their places, in order. Their runs stay held.
+static void collect(struct tarn_fetch *fetch, struct queued *queued)
 {
     size_t n = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct tarn_fetch_entry entry = entries[i];
-        struct tarn_fetch_row *row = &entry.run->items[entry.index];
-        row->listed = false;
-        if (row->state != TARN_ROW_QUEUED)
-            continue;
-        const struct tarn_location location = tarn_tables_location(
-            &entry.run->image->bootstrap.tables, entry.run->rows.first + entry.index);
-        queued[n].entry = entry;
+    while (fetch->queued.first) {
+        struct tarn_fetch_row *row = fetch->queued.first;
+        struct tarn_fetch_run *run = row->run;
+        const uint32_t index = (uint32_t)(row - run->items);
+        const struct tarn_location location =
+            tarn_tables_location(&run->image->bootstrap.tables, run->rows.first + index);
+        queued[n].entry = (struct tarn_fetch_entry){ run, index };
         queued[n].place = (struct tarn_plan_item){ location.offset, location.stored_length };
         n++;
+        tarn_run_hold(run);
+        tarn_row_dequeue(row);
     }
     qsort(queued, n, sizeof *queued, compare_queued);
-    return n;
 }
 
-// What nobody waits for gathers while a read ahead of the same blob is under way: it becomes one request
-// instead of many.
-static bool gathers(const struct tarn_fetch_entry *entry)
+static void fail_queued(struct tarn_fetch *fetch)
 {
-    const struct tarn_fetch_run *run = entry->run;
-    const struct tarn_fetch_row *row = &run->items[entry->index];
-    return row->state == TARN_ROW_QUEUED && !row->demanded &&
-           run->image->ahead_reads[run->blob] > 0;
-}
-
-// Takes the rows whose time has come off the list; the others stay. Returns how many.
-static size_t take_entries(struct tarn_fetch *fetch, struct tarn_fetch_entry *taken)
-{
-    const size_t total = fetch->queued_count;
-    size_t count = 0;
-    fetch->queued_count = 0;
-    for (size_t i = 0; i < total; i++) {
-        const struct tarn_fetch_entry entry = fetch->queued[i];
-        if (gathers(&entry))
-            fetch->queued[fetch->queued_count++] = entry;
-        else
-            taken[count++] = entry;
+    while (fetch->queued.first) {
+        struct tarn_fetch_run *run = fetch->queued.first->run;
+        tarn_run_fail(run, (uint32_t)(fetch->queued.first - run->items), -ENOMEM);
     }
-    return count;
-}
-
-static void fail_all(struct tarn_fetch *fetch)
-{
-    struct tarn_fetch_entry *entries = fetch->queued;
-    const size_t total = fetch->queued_count;
-    fetch->queued = NULL;
-    fetch->queued_count = 0;
-    fetch->queued_capacity = 0;
-    for (size_t i = 0; i < total; i++) {
-        entries[i].run->items[entries[i].index].listed = false;
-        if (entries[i].run->items[entries[i].index].state == TARN_ROW_QUEUED)
-            tarn_run_fail(entries[i].run, entries[i].index, -ENOMEM);
-        tarn_run_release(entries[i].run);
-    }
-    free(entries);
-}
-
-static bool any_due(const struct tarn_fetch *fetch)
-{
-    for (size_t i = 0; i < fetch->queued_count; i++)
-        if (!gathers(&fetch->queued[i]))
-            return true;
-    return false;
 }
 
 bool tarn_fetch_start_ranges(struct tarn_fetch *fetch)
 {
-    const size_t total = fetch->queued_count;
-    if (any_due(fetch)) {
-        tarn_autofree struct tarn_fetch_entry *taken = calloc(total, sizeof *taken);
-        tarn_autofree struct queued *queued = calloc(total, sizeof *queued);
-        tarn_autofree struct tarn_plan_item *places = calloc(total, sizeof *places);
-        if (taken && queued && places) {
-            const size_t count = take_entries(fetch, taken);
-            const size_t rows = collect(taken, count, queued);
-            for (size_t i = 0; i < rows;)
-                i += make_range(fetch, queued + i, rows - i, places);
+    const size_t count = tarn_fetch_gather(fetch);
+    if (count > 0) {
+        tarn_autofree struct queued *queued = calloc(count, sizeof *queued);
+        tarn_autofree struct tarn_plan_item *places = calloc(count, sizeof *places);
+        if (queued && places) {
+            collect(fetch, queued);
+            for (size_t i = 0; i < count;)
+                i += make_range(fetch, queued + i, count - i, places);
             for (size_t i = 0; i < count; i++)
-                tarn_run_release(taken[i].run);
+                tarn_run_release(queued[i].entry.run);
         } else {
-            fail_all(fetch);
+            fail_queued(fetch);
         }
     }
     tarn_fetch_start_waiting(fetch);
-    return any_due(fetch); // one that could not start may have been what they gathered behind
+    return fetch->queued.first; // one that could not start may have been what they gathered behind
 }

@@ -44,26 +44,6 @@ static void library_free(struct library *library)
     free(library);
 }
 
-// False if it is there already, or too much is. A set, because an image may name its libraries in circles.
-static bool add_to_set(struct tarn_node_image *image, uint64_t nid)
-{
-    if (!image->libraries)
-        image->libraries = calloc(1, sizeof *image->libraries);
-    struct tarn_library_set *set = image->libraries;
-    if (!set || set->count == TARN_LIBRARIES_MAX)
-        return false;
-    size_t at = (size_t)(nid * UINT64_C(0x9e3779b97f4a7c15) >> 54);
-    _Static_assert(sizeof set->nids / sizeof set->nids[0] == 1 << (64 - 54), "the hash's bits");
-    while (set->nids[at] != 0) {
-        if (set->nids[at] == nid)
-            return false;
-        at = (at + 1) % (sizeof set->nids / sizeof set->nids[0]);
-    }
-    set->nids[at] = nid;
-    set->count++;
-    return true;
-}
-
 // --- on the pool -----------------------------------------------------------------------------------
 
 static bool is_verified(const struct tarn_node_image *image, const struct tarn_read_piece *piece)
@@ -239,7 +219,7 @@ static void want_library(const struct library *parent, uint64_t nid)
 {
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
-    if (!add_to_set(parent->slot->image, nid))
+    if (!tarn_nid_set_add(&parent->slot->image->libraries, nid))
         return;
     struct library *library = library_new(parent->options, parent->slot, nid);
     if (!library)
@@ -278,7 +258,7 @@ static void examined(struct tarn_post *post)
 static void begun(struct tarn_post *post)
 {
     struct library *library = (struct library *)((char *)post - offsetof(struct library, post));
-    if (add_to_set(library->slot->image, library->nid))
+    if (tarn_nid_set_add(&library->slot->image->libraries, library->nid))
         start_examining(library);
     else
         library_free(library);
@@ -287,7 +267,8 @@ static void begun(struct tarn_post *post)
 void tarn_library_ahead(const struct tarn_server_options *options, const struct tarn_slot *slot,
                         uint64_t nid, const void *bytes, size_t length)
 {
-    if (length < SELFMAG || memcmp(bytes, ELFMAG, SELFMAG) != 0)
+    if (length < SELFMAG || memcmp(bytes, ELFMAG, SELFMAG) != 0 ||
+        !tarn_nid_set_lacks(&slot->image->libraries, nid))
         return;
     struct library *library = library_new(options, slot, nid);
     if (!library)

@@ -9,7 +9,8 @@
 #include "daemon/fuse_server.h"
 
 // To be told of what a read gave from the start of a file of the slot's image, while the caller holds a
-// reference to the slot. Any thread; costs a comparison unless it is an ELF file.
+// reference to the slot. Any thread; costs a comparison, and a look-up if it is an ELF file that was told of
+// before.
 void tarn_library_ahead(const struct tarn_server_options *options, const struct tarn_slot *slot,
                         uint64_t nid, const void *bytes, size_t length);
 

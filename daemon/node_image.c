@@ -60,9 +60,8 @@ static int attach_files(struct tarn_node_image *image, struct tarn_store *store,
 {
     const struct tarn_tables *tables = &image->bootstrap.tables;
     image->files = calloc(tables->blob_count ? tables->blob_count : 1, sizeof *image->files);
-    image->ahead_reads =
-        calloc(tables->blob_count ? tables->blob_count : 1, sizeof *image->ahead_reads);
-    if (!image->files || !image->ahead_reads)
+    image->gathers = calloc(tables->blob_count ? tables->blob_count : 1, sizeof *image->gathers);
+    if (!image->files || !image->gathers)
         return tarn_fail(err, -ENOMEM, "out of memory");
     for (uint32_t b = 0; b < tables->blob_count; b++) {
         const struct tarn_blob_record record = tarn_tables_blob(tables, b);
@@ -81,7 +80,7 @@ static void free_image(struct tarn_node_image *image)
             if (image->files[b])
                 atomic_fetch_sub(&image->files[b]->users, 1);
     free(image->files);
-    free(image->ahead_reads);
+    free(image->gathers);
     free(image->libraries);
     free(image->records);
     tarn_bootstrap_release(&image->bootstrap);

@@ -11,6 +11,7 @@
 
 #include "daemon/counters.h"
 #include "daemon/fetch_plan.h"
+#include "daemon/nid_set.h"
 #include "daemon/store.h"
 #include "format/bootstrap.h"
 #include "registry/repository.h"
@@ -24,11 +25,15 @@ struct tarn_image_queue {
     struct tarn_node_image *next; // of the images of a place with ranges that wait
 };
 
-// The ELF files that library_ahead.c has looked at, as an open hash table of nids.
-enum { TARN_LIBRARIES_MAX = 768 };
-struct tarn_library_set {
-    size_t count;
-    uint64_t nids[1024]; // 0: free
+// Rows of a blob that gather behind reads ahead of it, which wait or are under way: the fetch engine's, the
+// loop's thread only.
+struct tarn_row_list {
+    struct tarn_fetch_row *first;
+    struct tarn_fetch_row *last;
+};
+struct tarn_image_gather {
+    unsigned reads;
+    struct tarn_row_list rows;
 };
 
 struct tarn_node_image {
@@ -39,12 +44,11 @@ struct tarn_node_image {
     struct tarn_repository *repository; // owned; used on the loop's thread only
     struct tarn_access access;          // that it was opened with
     struct tarn_counters counters;
-    struct tarn_ahead ahead;            // what its readers did; the loop's thread only
-    struct tarn_library_set *libraries; // likewise; owned, NULL: none yet
+    struct tarn_ahead ahead;      // what its readers did; the loop's thread only
+    tarn_nid_set_place libraries; // that library_ahead.c has looked at; the loop adds
     struct tarn_image_queue queue;
-    unsigned
-        *ahead_reads; // for each blob: reads that nobody waited for at first; the fetch engine's
-    unsigned timeout; // seconds that a read may wait while nothing comes
+    struct tarn_image_gather *gathers; // for each blob; owned
+    unsigned timeout;                  // seconds that a read may wait while nothing comes
     // The loop's time in ms, 0: never.
     uint64_t progressed; // when a chunk last came
     uint64_t timed_out;  // when a read last failed because nothing did

@@ -244,7 +244,7 @@ static void make_images(struct world *world)
         image->repository = &world->fakes[i].repository;
         image->bootstrap.tables = tarn_tables_builder_view(&world->builder);
         image->files = calloc(2, sizeof *image->files);
-        image->ahead_reads = calloc(2, sizeof *image->ahead_reads);
+        image->gathers = calloc(2, sizeof *image->gathers);
         for (uint32_t b = 0; b < 2; b++) {
             const struct tarn_blob_record record = tarn_tables_blob(&image->bootstrap.tables, b);
             const struct tarn_rows rows = tarn_rows_of(&image->bootstrap.tables, &record);
@@ -311,7 +311,7 @@ static int end_world(void **state)
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(world->images[i].references, 1000);
         free(world->images[i].files);
-        free(world->images[i].ahead_reads);
+        free(world->images[i].gathers);
     }
     tarn_store_free(world->store);
     tarn_tables_builder_release(&world->builder);
