@@ -308,6 +308,97 @@ raw(r"layer 1: .*\.\.", ".. in a GNU long link", header(b"long", b"K", 512),
     pad(b"../" * 100 + b"x"), header(b"short", b"1"))
 raw(r"layer 1: .*truncated|layer 1: .*size", "size of 7 TiB", header(b"big", size=7 << 40))
 
+raw(r"layer 1: .*byte 1536: a global extended header between", "global header before an entry",
+    header(b"x", b"x"), header(b"g", b"g"))
+raw(r"layer 1: .*'s': a sparse file that GNU tar did not write", "sparse file of star",
+    header(b"s", b"S", tail=bytes(163) + b"tar\0"))
+raw(r"layer 1: .*'s'.*sparse map", "old sparse map that ends in a flag",
+    header(b"s", b"S", 3, magic=b"ustar  \0", tail=bytes(137) + b"\1" + b"00000000003\0"),
+    bytes(504) + b"\1" + bytes(7), bytes(512), pad(b"abc"))
+raw(r"layer 1: .*'s': the header's sparse offset is no octal number", "old sparse map without end",
+    header(b"s", b"S", magic=b"ustar  \0", tail=bytes(137) + b"\1" + b"00000000003\0"),
+    *[bytes(504) + b"\1" + bytes(7)] * 3)
+pax_member(r"layer 1: .*an offset has no length", "sparse offset without a length",
+           [(b"GNU.sparse.size", b"9"), (b"GNU.sparse.offset", b"1")])
+pax_member(r"layer 1: .*offsets and lengths do not take turns", "sparse length without an offset",
+           [(b"GNU.sparse.size", b"9"), (b"GNU.sparse.numbytes", b"1")])
+pax_member(r"layer 1: .*without GNU.sparse.size or realsize", "sparse file without a size",
+           [(b"GNU.sparse.map", b"0,1")], data=b"x")
+pax_member(r"layer 1: .*it is longer than the data", "sparse map longer than the data",
+           [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"),
+            (b"GNU.sparse.realsize", b"900000")],
+           data=b"200\n" + b"".join(b"%d\n1\n" % i for i in range(100000, 100100)))
+member(r"layer 1: .*a name of 260 bytes is over the limit of 259", "whiteout of 256 bytes",
+       name=b".wh." + b"n" * 256)
+member(r"layer 1: .*a name of 256 bytes", "name below a whiteout's", name=b".wh." + b"n" * 252 + b"/x")
+member(r"layer 1: .*'l'", "hard link into aufs' directory", name=b"l", kind=tars.LINK,
+       link=b".wh..wh.plnk/1.2")
+member(r"layer 1: .*'l'", "hard link to a whiteout", name=b"l", kind=tars.LINK, link=b".wh.good")
+member(r"layer 1: .*'v7/': a file's name ends with '/', but it has data", "directory with data",
+       name=b"v7/", kind=b"\0", data=b"x")
+
+
+@case(r"layer 1: tar: byte 0: no header")
+def gzip_inside_of_gzip(directory):
+    return packed(directory, gzipped(gzipped(some_tar())), "+gzip", some_tar())
+
+
+@case(r"layer 1: gzip: garbage after the last member at byte \d+")
+def zeros_between_gzip_members(directory):
+    return packed(directory, gzipped(some_tar()) + bytes(3) + gzipped(b""), "+gzip", some_tar())
+
+
+@case(r"layer 1: zstd: garbage after the last frame at byte \d+")
+def gzip_behind_zstd(directory):
+    return packed(directory, zstd(some_tar()) + gzipped(b""), "+zstd", some_tar())
+
+
+@case(r"layer 1: gzip: header checksum mismatch at byte 10")
+def gzip_header_crc(directory):
+    data = gzipped(some_tar())
+    return packed(directory, data[:3] + b"\2" + data[4:10] + b"\0\1" + data[10:], "+gzip")
+
+
+@case(r"more than 4 deep")
+def indexes_five_deep(directory):
+    layout = LayoutBuilder(directory)
+    kind = "application/vnd.oci.image.index.v1+json"
+    inner = layout.manifest([layout.layer(some_tar())])
+    for _ in range(5):
+        inner = layout.json({"schemaVersion": 2, "mediaType": kind, "manifests": [inner]}, kind)
+    layout.tag(inner)
+    return f"oci:{directory}:latest"
+
+
+@case(r"only sha256 is supported")
+def manifest_of_sha512(directory):
+    source = with_manifest(directory, lambda *_: None)
+    path = Path(directory) / "index.json"
+    index = json.loads(path.read_bytes())
+    index["manifests"][0]["digest"] = "sha512:" + "a" * 128
+    path.write_text(json.dumps(index), encoding="utf-8")
+    return source
+
+
+def archive_of(message, title, *parts):
+    """A file that is no oci-archive."""
+    def make(directory):
+        Path(directory).mkdir()
+        (Path(directory) / "a.tar").write_bytes(b"".join(parts) + bytes(1024))
+        return f"oci-archive:{directory}/a.tar:latest"
+    CASES[title] = message, make
+
+
+archive_of(r"a\.tar: not an OCI archive.*skopeo copy docker-archive:FILE", "archive of docker save",
+           header(b"manifest.json", size=2), pad(b"[]"))
+archive_of(r"a\.tar: not an OCI archive: it has no member 'index\.json'", "archive of nothing")
+archive_of(r"sparse member 'index\.json' is not supported; pack", "archive with a sparse member",
+           header(b"x", b"x", 24), pad(b"24 GNU.sparse.size=9999\n"), header(b"index.json"))
+archive_of(r"index\.json: not JSON", "archive with an index that links to itself",
+           header(b"index.json", b"1", link=b"index.json"))
+archive_of(r"tar header at byte 0: the member ends behind the end", "archive of 2^62 bytes",
+           header(b"index.json", size=1 << 62))
+
 
 @case(r"layer 1: .*symbolic links")
 def hard_link_through_a_loop(directory):
