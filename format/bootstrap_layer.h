@@ -8,7 +8,7 @@
 #include "base/digest.h"
 
 enum {
-    TARN_BOOTSTRAP_LAYER_LEVEL = 12,
+    TARN_BOOTSTRAP_LAYER_LEVEL = 8,    // 0.3 to 0.6 % larger than at 12, in less than half the time
     TARN_BOOTSTRAP_LAYER_HEADER = 512, // bytes of the archive before the bootstrap
     // Archives up to the first, and up to so many times the layer's bytes more: beyond that it is a
     // bomb. Real ones have up to 20 times (100,000 empty files with numbers for names: 17).
