@@ -45,7 +45,7 @@ void tarn_chain_key(const struct tarn_chain *chain, uint32_t i, const struct tar
     struct tarn_hasher *hasher = tarn_hasher_new();
     if (!hasher)
         abort();
-    tarn_hasher_update(hasher, "tarn key 3\n", 11);
+    tarn_hasher_update(hasher, "tarn key 4\n", 11);
     tarn_hasher_update(hasher, parent->bytes, sizeof parent->bytes);
     tarn_hasher_update(hasher, diff_id->bytes, sizeof diff_id->bytes);
     hash_le32(hasher, TARN_FORMAT_VERSION);

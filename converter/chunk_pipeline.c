@@ -170,16 +170,12 @@ static void return_encoder(struct pipeline *pipeline, struct tarn_encoder *encod
 // Encodes the chunks of a run one behind the other into run->out.
 static int encode_chunks(struct tarn_encoder *encoder, struct run *run)
 {
-    uint64_t length = 0; // of the run so far
+    tarn_encoder_start_run(encoder, bytes_at(run->batch, run->batch->chunks[run->first].address));
     for (uint32_t i = run->first; i < run->end; i++) {
         struct tarn_decided_chunk *chunk = &run->batch->chunks[i];
-        const struct tarn_plain_chunk plain = {
-            .bytes = bytes_at(run->batch, chunk->address),
-            .length = chunk->length,
-            .prefix_length = tarn_min_u64(length, TARN_PREFIX_LENGTH),
-        };
         bool raw;
-        const ssize_t n = tarn_encoder_encode(encoder, &plain, run->out + run->out_length, &raw);
+        const ssize_t n =
+            tarn_encoder_encode(encoder, chunk->length, run->out + run->out_length, &raw);
         if (n < 0)
             return (int)n;
         chunk->location = (struct tarn_location){ .kind = TARN_LOCATION_STORED,
@@ -187,7 +183,6 @@ static int encode_chunks(struct tarn_encoder *encoder, struct run *run)
                                                   .run_start = i == run->first,
                                                   .stored_length = (uint32_t)n };
         run->out_length += (size_t)n;
-        length += chunk->length;
     }
     return 0;
 }

@@ -3,9 +3,12 @@
 
 #include <assert.h>
 #include <string.h>
+#define ZSTD_STATIC_LINKING_ONLY // for ZSTD_compressSequences()
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "base/bytes.h"
+#include "format/match_finder.h"
 #include "format/zstd_frame.h"
 
 enum { LEVEL_MIN = -5, LEVEL_MAX = 19 };
@@ -13,6 +16,11 @@ enum { LEVEL_MIN = -5, LEVEL_MAX = 19 };
 struct tarn_encoder {
     ZSTD_CCtx *context;
     int level;
+    const uint8_t *run;
+    size_t position; // of the next chunk in it
+    // At the default level only:
+    struct tarn_match_finder *finder;
+    ZSTD_Sequence *sequences;
 };
 
 struct tarn_encoder *tarn_encoder_new(int level)
@@ -21,16 +29,20 @@ struct tarn_encoder *tarn_encoder_new(int level)
     if (ZSTD_isError(bounds.error) || level < bounds.lowerBound || level > bounds.upperBound ||
         level < LEVEL_MIN || level > LEVEL_MAX)
         return NULL;
-    struct tarn_encoder *encoder = calloc(1, sizeof *encoder);
+    tarn_cleanup(tarn_encoder_free_p) struct tarn_encoder *encoder = calloc(1, sizeof *encoder);
     if (!encoder)
         return NULL;
     encoder->level = level;
     encoder->context = ZSTD_createCCtx();
-    if (!encoder->context) {
-        free(encoder);
+    if (!encoder->context)
         return NULL;
+    if (level == TARN_LEVEL_DEFAULT) {
+        encoder->finder = tarn_match_finder_new();
+        encoder->sequences = calloc(TARN_SEQUENCES_MAX, sizeof encoder->sequences[0]);
+        if (!encoder->finder || !encoder->sequences)
+            return NULL;
     }
-    return encoder;
+    return tarn_steal(encoder);
 }
 
 void tarn_encoder_free(struct tarn_encoder *encoder)
@@ -38,6 +50,8 @@ void tarn_encoder_free(struct tarn_encoder *encoder)
     if (!encoder)
         return;
     ZSTD_freeCCtx(encoder->context);
+    tarn_match_finder_free(encoder->finder);
+    free(encoder->sequences);
     free(encoder);
 }
 
@@ -46,64 +60,90 @@ size_t tarn_encoder_bound(void)
     return ZSTD_compressBound(TARN_CHUNK_MAX);
 }
 
-// At the default level: how zstd searches. Stated in full, because zstd's own choice for a level
-// depends on the chunk's length; matches of 4 bytes in tables that hold prefix and chunk are
-// smaller at the same speed.
-static size_t set_search(ZSTD_CCtx *context)
+void tarn_encoder_start_run(struct tarn_encoder *encoder, const uint8_t *run)
 {
-    static const struct {
-        ZSTD_cParameter parameter;
-        int value;
-    } search[] = {
-        { ZSTD_c_strategy, ZSTD_dfast },
-        { ZSTD_c_hashLog, 17 },
-        { ZSTD_c_chainLog, 16 },
-        { ZSTD_c_minMatch, 4 },
-    };
-    size_t ret = 0;
-    for (size_t i = 0; i < sizeof search / sizeof *search && !ZSTD_isError(ret); i++)
-        ret = ZSTD_CCtx_setParameter(context, search[i].parameter, search[i].value);
-    return ret;
+    encoder->run = run;
+    encoder->position = 0;
+    if (encoder->finder)
+        tarn_match_finder_start(encoder->finder, run);
 }
 
-// The calls and their order are normative (section 5): other orders give other bytes.
-static size_t compress(struct tarn_encoder *encoder, const struct tarn_plain_chunk *chunk,
-                       uint8_t *out)
+struct setting {
+    ZSTD_cParameter parameter;
+    int value;
+};
+
+static size_t set_all(ZSTD_CCtx *context, const struct setting *settings, size_t count)
 {
-    ZSTD_CCtx *const context = encoder->context;
     size_t ret = ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters);
-    if (!ZSTD_isError(ret))
-        ret = ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, encoder->level);
-    if (!ZSTD_isError(ret) && encoder->level == TARN_LEVEL_DEFAULT)
-        ret = set_search(context);
-    if (!ZSTD_isError(ret))
-        ret = ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 0);
-    if (!ZSTD_isError(ret))
-        ret = ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1);
-    if (!ZSTD_isError(ret))
-        ret = ZSTD_CCtx_setPledgedSrcSize(context, chunk->length);
-    if (!ZSTD_isError(ret) && chunk->prefix_length > 0)
-        ret =
-            ZSTD_CCtx_refPrefix(context, chunk->bytes - chunk->prefix_length, chunk->prefix_length);
-    if (!ZSTD_isError(ret))
-        ret = ZSTD_compress2(context, out, ZSTD_compressBound(chunk->length), chunk->bytes,
-                             chunk->length);
+    for (size_t i = 0; i < count && !ZSTD_isError(ret); i++)
+        ret = ZSTD_CCtx_setParameter(context, settings[i].parameter, settings[i].value);
     return ret;
 }
 
-ssize_t tarn_encoder_encode(struct tarn_encoder *encoder, const struct tarn_plain_chunk *chunk,
-                            uint8_t *out, bool *raw)
+// The default level: matches by our own search, libzstd makes a frame of one block of them. It neither
+// searches nor sees the prefix; small tables spare it the clearing. Settings and calls are normative
+// (section 5): others give other bytes.
+static size_t compress_own(struct tarn_encoder *encoder, size_t length, uint8_t *out)
 {
-    assert(chunk->length > 0 && chunk->length <= TARN_CHUNK_MAX);
-    assert(chunk->prefix_length <= TARN_PREFIX_LENGTH);
-    const size_t stored = compress(encoder, chunk, out);
+    static const struct setting settings[] = {
+        { ZSTD_c_compressionLevel, TARN_LEVEL_DEFAULT },
+        { ZSTD_c_windowLog, 17 },
+        { ZSTD_c_hashLog, 6 },
+        { ZSTD_c_chainLog, 6 },
+        { ZSTD_c_minMatch, 3 },
+        { ZSTD_c_strategy, ZSTD_dfast },
+        { ZSTD_c_checksumFlag, 0 },
+        { ZSTD_c_contentSizeFlag, 1 },
+        { ZSTD_c_blockDelimiters, ZSTD_sf_explicitBlockDelimiters },
+        { ZSTD_c_searchForExternalRepcodes, ZSTD_ps_enable },
+    };
+    static_assert(TARN_CHUNK_MAX <= 1 << 17, "a chunk is one block of one window");
+    static_assert(ZSTD_VERSION_NUMBER >= 10504, "searchForExternalRepcodes");
+    ZSTD_CCtx *const context = encoder->context;
+    const size_t count = tarn_match_finder_next(encoder->finder, length, encoder->sequences);
+    const size_t ret = set_all(context, settings, sizeof settings / sizeof *settings);
+    if (ZSTD_isError(ret))
+        return ret;
+    return ZSTD_compressSequences(context, out, ZSTD_compressBound(length), encoder->sequences,
+                                  count, encoder->run + encoder->position, length);
+}
+
+// Other levels: libzstd searches. The calls and their order are normative too.
+static size_t compress(struct tarn_encoder *encoder, size_t length, uint8_t *out)
+{
+    const struct setting settings[] = {
+        { ZSTD_c_compressionLevel, encoder->level },
+        { ZSTD_c_checksumFlag, 0 },
+        { ZSTD_c_contentSizeFlag, 1 },
+    };
+    ZSTD_CCtx *const context = encoder->context;
+    const uint8_t *chunk = encoder->run + encoder->position;
+    const size_t prefix = tarn_min_u64(encoder->position, TARN_PREFIX_LENGTH);
+    size_t ret = set_all(context, settings, sizeof settings / sizeof *settings);
+    if (!ZSTD_isError(ret))
+        ret = ZSTD_CCtx_setPledgedSrcSize(context, length);
+    if (!ZSTD_isError(ret) && prefix > 0)
+        ret = ZSTD_CCtx_refPrefix(context, chunk - prefix, prefix);
+    if (!ZSTD_isError(ret))
+        ret = ZSTD_compress2(context, out, ZSTD_compressBound(length), chunk, length);
+    return ret;
+}
+
+ssize_t tarn_encoder_encode(struct tarn_encoder *encoder, size_t length, uint8_t *out, bool *raw)
+{
+    assert(encoder->run && length > 0 && length <= TARN_CHUNK_MAX);
+    const uint8_t *chunk = encoder->run + encoder->position;
+    const size_t stored =
+        encoder->finder ? compress_own(encoder, length, out) : compress(encoder, length, out);
     if (ZSTD_isError(stored))
         return ZSTD_getErrorCode(stored) == ZSTD_error_memory_allocation ? -ENOMEM : -EIO;
-    *raw = stored >= chunk->length;
+    encoder->position += length;
+    *raw = stored >= length;
     if (!*raw)
         return (ssize_t)stored;
-    memcpy(out, chunk->bytes, chunk->length);
-    return (ssize_t)chunk->length;
+    memcpy(out, chunk, length);
+    return (ssize_t)length;
 }
 
 // libzstd keeps a dictionary of some 30 KB for each prefix that it is told of: one malloc and no

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One chunk to its stored bytes and back (section 5). zstd with the bytes before the chunk as
-// prefix. A codec is used by one thread at a time; make one for each thread.
+// The chunks of a run to their stored bytes, and one chunk back (section 5). zstd with the bytes before
+// the chunk as prefix. A codec is used by one thread at a time; make one for each thread.
 #ifndef TARN_FORMAT_CHUNK_CODEC_H
 #define TARN_FORMAT_CHUNK_CODEC_H
 
@@ -19,16 +19,15 @@ TARN_DEFINE_CLEANUP(struct tarn_encoder, tarn_encoder_free)
 // The room that tarn_encoder_encode() needs for any chunk.
 size_t tarn_encoder_bound(void);
 
-struct tarn_plain_chunk {
-    const uint8_t *bytes;
-    size_t length;
-    size_t prefix_length; // the prefix lies directly before bytes
-};
-// Encodes a chunk of 1 to TARN_CHUNK_MAX bytes, prefix at most TARN_PREFIX_LENGTH, to out
-// (tarn_encoder_bound() bytes). Sets *raw when out holds the chunk itself. Returns the stored
-// length, never more than the chunk's, or -ENOMEM or -EIO (libzstd failed).
-ssize_t tarn_encoder_encode(struct tarn_encoder *encoder, const struct tarn_plain_chunk *chunk,
-                            uint8_t *out, bool *raw) tarn_must_check;
+// Begins a run, whose bytes stay where they are until the next one begins.
+void tarn_encoder_start_run(struct tarn_encoder *encoder, const uint8_t *run);
+
+// Encodes the run's next chunk, of 1 to TARN_CHUNK_MAX bytes, to out (tarn_encoder_bound() bytes). Its
+// prefix is the run before it, TARN_PREFIX_LENGTH at most. Sets *raw when out holds the chunk itself.
+// Returns the stored length, never more than the chunk's, or -ENOMEM or -EIO (libzstd failed); after an
+// error the encoder is good for a new run. A run has less than 2^30 bytes.
+ssize_t tarn_encoder_encode(struct tarn_encoder *encoder, size_t length, uint8_t *out,
+                            bool *raw) tarn_must_check;
 
 struct tarn_decoder;
 struct tarn_decoder *tarn_decoder_new(void); // NULL when out of memory

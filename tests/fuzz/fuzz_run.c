@@ -44,14 +44,14 @@ static void encode_run(struct tarn_decoder *decoder, const uint8_t *space, size_
     uint8_t *stored = malloc(tarn_encoder_bound());
     uint8_t *out = malloc(SPACE);
     must(encoder && stored && out);
+    tarn_encoder_start_run(encoder, space);
     size_t at = 0;
     while (at < end) {
         const size_t length = tarn_chunker_next(space + at, end - at);
         const size_t prefix = tarn_min_u64(at, TARN_PREFIX_LENGTH);
         must(length > 0 && length <= end - at && length <= TARN_CHUNK_MAX);
-        const struct tarn_plain_chunk plain = { space + at, length, prefix };
         bool raw;
-        const ssize_t n = tarn_encoder_encode(encoder, &plain, stored, &raw);
+        const ssize_t n = tarn_encoder_encode(encoder, length, stored, &raw);
         must(n > 0 && (size_t)n <= length);
         const struct tarn_encoded_chunk encoded = { stored, (size_t)n, raw, out + at - prefix,
                                                     prefix };

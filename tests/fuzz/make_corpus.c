@@ -8,8 +8,8 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "format/blob_footer.h"
-#include "format/chunk_codec.h"
 #include "format/layer_metadata.h"
+#include "tests/support/encode_chunk.h"
 #include "tests/support/metadata_parts.h"
 #include "tests/support/metadata_sample.h"
 #include "tests/support/sample_bootstrap.h"
@@ -106,7 +106,7 @@ static int make_chunk(const char *directory)
         return -ENOMEM;
     const struct tarn_plain_chunk chunk = { plain + PREFIX, CHUNK, PREFIX };
     bool raw;
-    const ssize_t n = tarn_encoder_encode(encoder, &chunk, stored, &raw);
+    const ssize_t n = tarn_test_encode(encoder, &chunk, stored, &raw);
     if (n < 0)
         return (int)n;
     uint8_t head[7] = { raw };
@@ -117,6 +117,29 @@ static int make_chunk(const char *directory)
         tarn_buf_append(&out, stored, (size_t)n) < 0)
         return -ENOMEM;
     return save(directory, "fuzz_chunk", "with-prefix", &out);
+}
+
+// Steps of fuzz_encode.
+static int make_runs(const char *directory)
+{
+    uint8_t far[] = {
+        2, 1,    0,    0, 0x00, 0x80, 0,                     // noise, 32 KiB
+        6, 2,    0,    0, 0x00, 0x00, 3,                     // noise, 192 KiB, and a cut
+        7, 0xff, 0xff, 2, 0x00, 0x10, 0,                     // 4 KiB from 192 KiB before, and a cut
+        4, 0,    0,    0, 0x04, 0x00, 0, 'l', 'a', 's', 't', // bytes, and a cut
+    };
+    uint8_t mixed[] = {
+        1, 0,    0,    0, 0x00, 0x00, 2, // zeros, 128 KiB
+        0, 0,    0,    0, 0x09, 0x00, 0, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', // bytes
+        7, 0x08, 0x00, 0, 0x00, 0x20, 0, // a period of 9, and a cut
+        2, 9,    0,    0, 0x10, 0x00, 0, // noise, 16 bytes
+        7, 0x40, 0x00, 0, 0x20, 0x00, 0, // a copy, and a cut
+        2, 9,    0,    0, 0x00, 0x10, 0, // the noise again, and more
+    };
+    const struct tarn_buf far_seed = { .data = far, .length = sizeof far };
+    const struct tarn_buf mixed_seed = { .data = mixed, .length = sizeof mixed };
+    const int ret = save(directory, "fuzz_encode", "far", &far_seed);
+    return ret < 0 ? ret : save(directory, "fuzz_encode", "mixed", &mixed_seed);
 }
 
 static int make_bootstrap(const char *directory)
@@ -136,8 +159,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: make_corpus DIRECTORY\n");
         return 2;
     }
-    int (*const makers[])(const char *) = { make_metadata, make_footer, make_tables, make_chunk,
-                                            make_bootstrap };
+    int (*const makers[])(const char *) = { make_metadata, make_footer, make_tables,
+                                            make_chunk,    make_runs,   make_bootstrap };
     for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
         if (makers[i](argv[1]) < 0)
             return 1;

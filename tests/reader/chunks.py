@@ -8,6 +8,7 @@ import struct
 
 import zstandard
 
+from . import matches
 from .sections import Broken, need
 from .tables import AVG, MAX, MIN, PREFIX
 
@@ -73,47 +74,73 @@ class Encoder:
     """Section 5's way to make a frame, on the system's libzstd."""
 
     # of zstd.h
-    SEARCH = ((107, 2), (102, 17), (103, 16), (105, 4))  # strategy, hashLog, chainLog, minMatch
     LEVEL, CONTENT_SIZE_FLAG, CHECKSUM_FLAG, SESSION_AND_PARAMETERS = 100, 200, 201, 3
+    # windowLog, hashLog, chainLog, minMatch, strategy, blockDelimiters, searchForExternalRepcodes
+    OWN = ((101, 17), (102, 6), (103, 6), (105, 3), (107, 2), (1008, 1), (1016, 1))
 
     def __init__(self):
         lib = ctypes.CDLL("libzstd.so.1")
         lib.ZSTD_createCCtx.restype = ctypes.c_void_p
         for name in ("ZSTD_compressBound", "ZSTD_compress2", "ZSTD_CCtx_setParameter",
-                     "ZSTD_CCtx_reset", "ZSTD_CCtx_setPledgedSrcSize", "ZSTD_CCtx_refPrefix"):
+                     "ZSTD_CCtx_reset", "ZSTD_CCtx_setPledgedSrcSize", "ZSTD_CCtx_refPrefix",
+                     "ZSTD_compressSequences"):
             getattr(lib, name).restype = ctypes.c_size_t
         self.lib = lib
         self.version = lib.ZSTD_versionNumber()
         self.context = ctypes.c_void_p(lib.ZSTD_createCCtx())
+        self.finder = self.run = None
 
     def done(self, code):
         assert not self.lib.ZSTD_isError(ctypes.c_size_t(code))
         return code
 
+    def prepare(self, level, others=()):
+        self.done(self.lib.ZSTD_CCtx_reset(self.context, self.SESSION_AND_PARAMETERS))
+        for key, value in ((self.LEVEL, level), *others, (self.CHECKSUM_FLAG, 0),
+                           (self.CONTENT_SIZE_FLAG, 1)):
+            self.done(self.lib.ZSTD_CCtx_setParameter(self.context, key, value))
+
+    def room(self, length):
+        bound = self.lib.ZSTD_compressBound(ctypes.c_size_t(length))
+        return ctypes.create_string_buffer(bound), ctypes.c_size_t(bound)
+
     def frame(self, data, level, prefix=b""):
         lib, context = self.lib, self.context
         joined = ctypes.create_string_buffer(bytes(prefix) + bytes(data), len(prefix) + len(data))
         base = ctypes.addressof(joined)
-        self.done(lib.ZSTD_CCtx_reset(context, self.SESSION_AND_PARAMETERS))
-        search = self.SEARCH if level == 3 else ()
-        for key, value in ((self.LEVEL, level), *search, (self.CHECKSUM_FLAG, 0),
-                           (self.CONTENT_SIZE_FLAG, 1)):
-            self.done(lib.ZSTD_CCtx_setParameter(context, key, value))
+        self.prepare(level)
         self.done(lib.ZSTD_CCtx_setPledgedSrcSize(context, ctypes.c_ulonglong(len(data))))
         if prefix:
             self.done(lib.ZSTD_CCtx_refPrefix(context, ctypes.c_void_p(base),
                                               ctypes.c_size_t(len(prefix))))
-        bound = lib.ZSTD_compressBound(ctypes.c_size_t(len(data)))
-        out = ctypes.create_string_buffer(bound)
+        out, bound = self.room(len(data))
         size = self.done(lib.ZSTD_compress2(
-            context, out, ctypes.c_size_t(bound), ctypes.c_void_p(base + len(prefix)),
+            context, out, bound, ctypes.c_void_p(base + len(prefix)),
             ctypes.c_size_t(len(data))))
         return out.raw[:size]
 
-    def chunk(self, data, level, prefix=b""):
-        """(stored bytes, raw)"""
-        frame = self.frame(data, level, prefix)
-        return (frame, False) if len(frame) < len(data) else (bytes(data), True)
+    def frame_of_matches(self, data, found):
+        self.prepare(3, self.OWN)
+        sequences = b"".join(struct.pack("<4I", offset, literals, length, 0)
+                             for literals, length, offset in found)
+        out, bound = self.room(len(data))
+        size = self.done(self.lib.ZSTD_compressSequences(
+            self.context, out, bound, sequences, ctypes.c_size_t(len(found)), data,
+            ctypes.c_size_t(len(data))))
+        return out.raw[:size]
+
+    def start_run(self):
+        self.finder, self.run = matches.Finder(), bytearray()
+
+    def chunk(self, data, level):
+        """The run's next chunk: (stored bytes, raw)"""
+        data = bytes(data)
+        if level == 3:
+            frame = self.frame_of_matches(data, self.finder.chunk(data))
+        else:
+            frame = self.frame(data, level, bytes(self.run[-PREFIX:]))
+        self.run += data
+        return (frame, False) if len(frame) < len(data) else (data, True)
 
 
 def prefix_start(run_start, address):

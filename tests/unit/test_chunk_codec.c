@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <zstd.h>
 
-#include "format/chunk_codec.h"
+#include "tests/support/encode_chunk.h"
 #include "tests/support/test_bytes.h"
 
 enum { DATA = 1 << 20 };
@@ -74,7 +74,7 @@ static void test_round_trips(void **state)
             const struct tarn_plain_chunk plain = { f->data + place, lengths[i / 2 / 6],
                                                     prefixes[i / 2 % 6] };
             bool raw = false;
-            const ssize_t stored = tarn_encoder_encode(encoder, &plain, f->stored, &raw);
+            const ssize_t stored = tarn_test_encode(encoder, &plain, f->stored, &raw);
             assert_true(stored > 0 && (size_t)stored <= plain.length);
             assert_int_equal(raw, (size_t)stored == plain.length);
             memcpy(prefix, plain.bytes - plain.prefix_length, plain.prefix_length);
@@ -104,7 +104,7 @@ static void test_bytes_depend_on_nothing_else(void **state)
         const size_t place = prefix + tarn_test_random_below(&seed, DATA / 2 - prefix);
         const struct tarn_plain_chunk first = { f->data + place, length, prefix };
         bool raw, raw_again;
-        const ssize_t want = tarn_encoder_encode(reused, &first, f->stored, &raw);
+        const ssize_t want = tarn_test_encode(reused, &first, f->stored, &raw);
         assert_true(want > 0);
 
         const size_t shift = tarn_test_random_below(&seed, 4096);
@@ -112,7 +112,7 @@ static void test_bytes_depend_on_nothing_else(void **state)
         memcpy(other + shift, f->data + place - prefix, prefix + length);
         const struct tarn_plain_chunk second = { other + shift + prefix, length, prefix };
         struct tarn_encoder *fresh = tarn_encoder_new(3);
-        const ssize_t got = tarn_encoder_encode(fresh, &second, f->again, &raw_again);
+        const ssize_t got = tarn_test_encode(fresh, &second, f->again, &raw_again);
         tarn_encoder_free(fresh);
         if (got != want || raw != raw_again || memcmp(f->stored, f->again, (size_t)want) != 0)
             fail_msg("round %d (length %zu, prefix %zu): want %zd bytes, got %zd or others", round,
@@ -126,7 +126,7 @@ static void test_bytes_depend_on_nothing_else(void **state)
 static void test_equal_length_is_raw(void **state)
 {
     struct fixture *f = *state;
-    struct tarn_encoder *encoder = tarn_encoder_new(3);
+    struct tarn_encoder *encoder = tarn_encoder_new(0);
     ZSTD_CCtx *context = ZSTD_createCCtx();
     enum { LENGTH = 60 }; // longer ones save at least 1 in 64 or nothing
     bool found = false;
@@ -140,7 +140,7 @@ static void test_equal_length_is_raw(void **state)
             continue;
         const struct tarn_plain_chunk plain = { chunk, LENGTH, 0 };
         bool raw = false;
-        assert_int_equal(tarn_encoder_encode(encoder, &plain, f->stored, &raw), LENGTH);
+        assert_int_equal(tarn_test_encode(encoder, &plain, f->stored, &raw), LENGTH);
         assert_true(raw);
         assert_memory_equal(f->stored, chunk, LENGTH);
     }
@@ -241,7 +241,7 @@ static void test_flipped_bits(void **state)
     struct tarn_decoder *decoder = tarn_decoder_new();
     const struct tarn_plain_chunk plain = { f->data + 70000, 20000, 65536 };
     bool raw;
-    const ssize_t stored = tarn_encoder_encode(encoder, &plain, f->stored, &raw);
+    const ssize_t stored = tarn_test_encode(encoder, &plain, f->stored, &raw);
     assert_true(stored > 0 && !raw);
     const struct tarn_encoded_chunk encoded = { f->stored, (size_t)stored, false,
                                                 plain.bytes - 65536, 65536 };
@@ -273,7 +273,7 @@ static void test_prefix_that_looks_like_a_dictionary(void **state)
     struct tarn_decoder *decoder = tarn_decoder_new();
     const struct tarn_plain_chunk plain = { copy + 60000, 30000, 50000 };
     bool raw;
-    const ssize_t stored = tarn_encoder_encode(encoder, &plain, f->stored, &raw);
+    const ssize_t stored = tarn_test_encode(encoder, &plain, f->stored, &raw);
     assert_true(stored > 0 && !raw);
     const struct tarn_encoded_chunk encoded = { f->stored, (size_t)stored, false, copy + 10000,
                                                 50000 };

@@ -31,7 +31,6 @@ struct fixture {
 struct maker {
     struct tarn_encoder *encoder;
     struct tarn_buf stored;
-    uint64_t run_start;
     uint64_t run_length;
     uint8_t *out;
 };
@@ -47,16 +46,11 @@ static void store(struct fixture *fixture, struct maker *maker, const uint8_t *s
                   uint64_t address, size_t length)
 {
     if (maker->run_length == 0)
-        maker->run_start = address;
-    const struct tarn_plain_chunk chunk = {
-        .bytes = space + address,
-        .length = length,
-        .prefix_length = tarn_min_u64(address - maker->run_start, TARN_PREFIX_LENGTH),
-    };
+        tarn_encoder_start_run(maker->encoder, space + address);
     struct tarn_location location = { .kind = TARN_LOCATION_STORED,
                                       .run_start = maker->run_length == 0,
                                       .offset = maker->stored.length };
-    const ssize_t n = tarn_encoder_encode(maker->encoder, &chunk, maker->out, &location.raw);
+    const ssize_t n = tarn_encoder_encode(maker->encoder, length, maker->out, &location.raw);
     assert_true(n > 0);
     location.stored_length = (uint32_t)n;
     assert_int_equal(tarn_buf_append(&maker->stored, maker->out, (size_t)n), 0);

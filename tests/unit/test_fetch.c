@@ -40,14 +40,10 @@ static void encode(struct blob *blob, uint32_t index, struct tarn_tables_builder
         struct tarn_digest digest;
         tarn_sha256(blob->data + i * CHUNK, CHUNK, &digest);
         if (index == 0 || i + 1 < CHUNKS) {
-            const size_t in_run = i % RUN * CHUNK;
-            const struct tarn_plain_chunk chunk = {
-                blob->data + i * CHUNK,
-                CHUNK,
-                in_run < TARN_PREFIX_LENGTH ? in_run : TARN_PREFIX_LENGTH,
-            };
+            if (i % RUN == 0)
+                tarn_encoder_start_run(encoder, blob->data + i * CHUNK);
             bool raw;
-            const ssize_t n = tarn_encoder_encode(encoder, &chunk, out, &raw);
+            const ssize_t n = tarn_encoder_encode(encoder, CHUNK, out, &raw);
             assert_true(n > 0);
             location = (struct tarn_location){
                 .kind = TARN_LOCATION_STORED,
