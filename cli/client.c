@@ -79,7 +79,9 @@ static int open_log(const char *root, struct tarn_err *err)
         ret = tarn_mkdirs(run, 0700, err);
     if (ret < 0)
         return ret;
-    const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    // O_NONBLOCK: a fifo in its place is an error, not a wait.
+    const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    const int fd = open(path, flags, 0600);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return tarn_fail_errno(err, -errno, "cannot open %s", path);

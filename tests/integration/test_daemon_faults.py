@@ -44,6 +44,15 @@ def check_files(where, seed, count=FILES):
         assert read(where / "d" / f"f{i}") == noise(SIZE + i, 1000 * seed + i), (where, i)
 
 
+def test_log_that_is_a_fifo(two, tarn, place):
+    (tarn.root / "run").mkdir(parents=True)
+    os.mkfifo(tarn.root / "run" / "tarnd.log")
+    try:
+        tarn.fails("cannot open .*tarnd.log", "mount", two[0].converted, place, timeout=60)
+    finally:
+        os.unlink(tarn.root / "run" / "tarnd.log")
+
+
 # --- its clients ------------------------------------------------------------------------------
 
 def connect(tarn):
@@ -272,6 +281,15 @@ def test_room_after_a_full_disk(own, tarn, place):
 
 
 # --- its sources ------------------------------------------------------------------------------
+
+def test_limit_on_the_size_of_files(two, tarn, place, tmp_path):
+    """As a store that is full, and no end by SIGXFSZ; a conversion says so."""
+    limits = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))}
+    tarn("mount", two[0].converted, place, **limits)
+    check_files(place, 0)
+    assert stats(tarn)["unstored_chunks"] > 0
+    tarn.fails("File too large", "convert", two[0].source, f"oci:{tmp_path}/copy:t", **limits)
+
 
 def test_layout_on_a_dead_file_system(own, two, tarn, place, tmp_path):
     """It takes some threads that read the disk, not all: others are mounted and read. The file system
