@@ -43,15 +43,8 @@ static inline void tarn_close_p(const int *fd)
         close(*fd);
 }
 
-static inline void tarn_fclose_p(FILE **file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 #define tarn_autofree tarn_cleanup(tarn_free_p)
 #define tarn_autoclose tarn_cleanup(tarn_close_p)
-#define tarn_autofclose tarn_cleanup(tarn_fclose_p)
 
 // Hands a descriptor over: yields it and leaves -1 behind.
 static inline int tarn_steal_fd(int *fd)

@@ -23,7 +23,6 @@ struct row_counts {
     uint64_t stored;
     uint64_t references;
     uint64_t runs;
-    uint64_t stored_bytes;
 };
 
 static struct row_counts count_rows(const struct tarn_tables *tables,
@@ -37,7 +36,6 @@ static struct row_counts count_rows(const struct tarn_tables *tables,
             continue;
         counts.stored++;
         counts.runs += location.run_start;
-        counts.stored_bytes += location.stored_length;
     }
     return counts;
 }

@@ -4,7 +4,6 @@
 #include <linux/mount.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "base/file.h"

@@ -15,7 +15,6 @@ struct tarn_chain_layer {
     struct tarn_blob_record record;
     struct tarn_tables_builder tables; // of its metadata
     struct tarn_digest key;
-    struct tarn_digest diff_id;
     struct tarn_digest source_digest; // zero: from a directory
     struct tarn_blob_statistics statistics;
 };

@@ -86,7 +86,6 @@ static int find_reusable(struct tarn_image_conversion *conversion, uint32_t i,
     if (ret <= 0)
         return ret;
     prepared->reused = true;
-    prepared->diff_id = *diff_id;
     return 1;
 }
 

@@ -159,7 +159,6 @@ int tarn_image_stage_b(struct tarn_image_conversion *conversion, struct tarn_err
         struct tarn_chain_layer *layer = &chain->layers[chain->count];
         const int ret = prepared.reused ? adopt_layer(conversion, &prepared, err)
                                         : convert_layer(conversion, &prepared, err);
-        layer->diff_id = prepared.diff_id;
         layer->source_digest = prepared.source_digest;
         release_later(conversion, &prepared);
         if (ret < 0 && tarn_blob_uploader_failed(conversion->uploader))

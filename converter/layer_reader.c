@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "base/cancel.h"
-#include "base/file.h"
 #include "converter/decompress.h"
 #include "converter/directory_reader.h"
 #include "converter/fanout.h"

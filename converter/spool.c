@@ -4,7 +4,6 @@
 #include "converter/spool.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
 

@@ -58,7 +58,6 @@ struct tarn_tar_entry {
     bool sparse;
     const struct tarn_tar_extent *extents;
     size_t extent_count;
-    uint64_t offset; // of its header in the tar, for messages
 };
 
 #endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/tar_header.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 

@@ -238,7 +238,6 @@ static int start_entry(struct tarn_tar_reader *reader, const uint8_t *block, str
         ret = tarn_tar_decode(&head, &reader->raw_name, &reader->decoded, err);
     if (ret < 0)
         return wrap(reader, ret, err);
-    reader->decoded.entry.offset = reader->header_offset;
     if (reader->decoded.entry.type == S_IFREG)
         return start_file(reader, block, err);
     reader->left = 0; // of any data: see tar_reader.h

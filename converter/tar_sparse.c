@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/bytes.h"
-
 enum { OLD_FIELD = 12, OLD_PAIR = 24, LINE_DIGITS = 20 };
 
 void tarn_tar_map_release(struct tarn_tar_map *map)

@@ -2,7 +2,6 @@
 // zstd by libzstd. The magic of each frame is looked at first, so that what is no frame is told by
 // its place, and the library's decoders for formats before 1.0 are never reached.
 #include <inttypes.h>
-#include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 

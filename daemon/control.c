@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/control.h"
 
-#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/socket.h>

@@ -371,7 +371,8 @@ static void target_done(struct tarn_fetch_waiter *waiter, int status,
     tarn_run_release(run);
 }
 
-void tarn_run_demand(struct tarn_fetch_run *run, uint32_t index)
+// A reader has come to wait for a row that was on its way, and with it for what it needs.
+static void demand_row(struct tarn_fetch_run *run, uint32_t index)
 {
     demand_rows(run, tarn_plan_needed(&run->shape, tarn_run_local(run), tarn_run_bit(index)));
 }
@@ -450,7 +451,7 @@ bool tarn_fetch_want(struct tarn_fetch *fetch, const struct tarn_fetch_target *t
     if (run->items[index].state == TARN_ROW_IDLE)
         tarn_run_start(run, index, !target->background);
     else if (!target->background)
-        tarn_run_demand(run, index);
+        demand_row(run, index);
     tarn_run_release(run);
     return false;
 }

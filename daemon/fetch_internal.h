@@ -174,8 +174,6 @@ void tarn_run_finish(struct tarn_fetch_run *run, uint32_t index, int status,
 void tarn_run_fail(struct tarn_fetch_run *run, uint32_t index, int status);
 // Brings an idle row on its way; demanded: a reader waits.
 void tarn_run_start(struct tarn_fetch_run *run, uint32_t index, bool demanded);
-// A reader has come to wait for a row that was on its way, and with it for what it needs.
-void tarn_run_demand(struct tarn_fetch_run *run, uint32_t index);
 // Lists the row for the next flush, with the rows that it needs.
 void tarn_run_enqueue(struct tarn_fetch_run *run, uint32_t index);
 void tarn_run_drop_stored(struct tarn_fetch_run *run, uint32_t index);

@@ -151,7 +151,6 @@ void tarn_range_start(struct tarn_fetch_range *range)
         .size = blob.size,
         .ranges = range->parts,
         .range_count = range->part_count,
-        .background = range->background,
         .context = range,
         .data = received,
         .done = done,

@@ -41,8 +41,7 @@ struct tarn_connection {
     struct fuse_session *session;
     struct tarn_slot *slot; // NULL: the one for all images; else a reference is held
     int fd;                 // the session's
-    bool own_threads;
-    pthread_t threads[16]; // with own_threads
+    pthread_t threads[16];  // of the one for all images
     unsigned thread_count;
     _Atomic unsigned serving; // threads that still serve it, and the epoll set
     _Atomic uint64_t pending; // reads that wait
@@ -64,11 +63,6 @@ struct tarn_fuse_node {
     uint64_t nid;
     struct tarn_erofs_inode inode;
 };
-// True if ino names a node of the base.
-bool tarn_fuse_node_in_base(const struct tarn_connection *connection, fuse_ino_t ino);
-// 0, with a reference to the slot; -ESTALE no such slot; -EUCLEAN, -EIO.
-int tarn_fuse_node_get(const struct tarn_connection *connection, fuse_ino_t ino,
-                       struct tarn_fuse_node *node) tarn_must_check;
 // What an answer about the node comes to: the status, or -EIO if what it was made from was damaged. Asked
 // when all is read, and before anything of it is answered: the kernel keeps what it is told.
 int tarn_fuse_node_status(const struct tarn_fuse_node *node, int status) tarn_must_check;
@@ -104,8 +98,6 @@ void tarn_read_reply_error(fuse_req_t req, struct tarn_server *server, const str
 // to the slot. Any thread.
 void tarn_read_wait(fuse_req_t req, const struct tarn_read_source *source, size_t size,
                     uint64_t offset);
-// Answers reads that have waited for too long, or whose reader was killed. On the loop's thread.
-void tarn_read_watch(uv_timer_t *timer);
 
 extern const struct fuse_lowlevel_ops tarn_fuse_operations;
 

@@ -14,13 +14,15 @@ static struct tarn_connection *connection_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-bool tarn_fuse_node_in_base(const struct tarn_connection *connection, fuse_ino_t ino)
+// Whether ino names a node of the base.
+static bool in_base(const struct tarn_connection *connection, fuse_ino_t ino)
 {
     return !connection->slot && ino >> TARN_NID_BITS == 0;
 }
 
-int tarn_fuse_node_get(const struct tarn_connection *connection, fuse_ino_t ino,
-                       struct tarn_fuse_node *node)
+// 0, with a reference to the slot; -ESTALE no such slot; -EUCLEAN, -EIO.
+static int get_node(const struct tarn_connection *connection, fuse_ino_t ino,
+                    struct tarn_fuse_node *node)
 {
     const uint32_t number =
         connection->slot ? connection->slot->number : (uint32_t)(ino >> TARN_NID_BITS);
@@ -97,8 +99,7 @@ int tarn_fuse_node_entry(const struct tarn_connection *connection, const struct 
 static bool node_of(fuse_req_t req, fuse_ino_t ino, int base, struct tarn_fuse_node *node)
 {
     const struct tarn_connection *connection = connection_of(req);
-    const int ret =
-        tarn_fuse_node_in_base(connection, ino) ? base : tarn_fuse_node_get(connection, ino, node);
+    const int ret = in_base(connection, ino) ? base : get_node(connection, ino, node);
     if (ret < 0)
         fuse_reply_err(req, -ret);
     return ret == 0;
@@ -107,7 +108,7 @@ static bool node_of(fuse_req_t req, fuse_ino_t ino, int base, struct tarn_fuse_n
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     const struct tarn_connection *connection = connection_of(req);
-    if (tarn_fuse_node_in_base(connection, parent)) {
+    if (in_base(connection, parent)) {
         tarn_base_lookup(req, parent, name);
         return;
     }
@@ -166,7 +167,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
     (void)info;
     const struct tarn_connection *connection = connection_of(req);
-    if (tarn_fuse_node_in_base(connection, ino)) {
+    if (in_base(connection, ino)) {
         tarn_base_getattr(req, ino);
         return;
     }
@@ -251,7 +252,7 @@ static void list_directory(fuse_req_t req, fuse_ino_t ino, const struct tarn_bas
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    if (tarn_fuse_node_in_base(connection, ino)) {
+    if (in_base(connection, ino)) {
         tarn_base_readdir(req, ino, &listing);
         return;
     }
@@ -289,7 +290,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 {
     (void)info;
     const struct tarn_connection *connection = connection_of(req);
-    if (tarn_fuse_node_in_base(connection, ino)) {
+    if (in_base(connection, ino)) {
         if (ino < TARN_NODE_BLOB_FIRST || ino - TARN_NODE_BLOB_FIRST > UINT32_MAX)
             fuse_reply_err(req, EISDIR);
         else
@@ -352,7 +353,7 @@ static void on_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence,
 static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     const struct tarn_connection *connection = connection_of(req);
-    if (tarn_fuse_node_in_base(connection, ino)) {
+    if (in_base(connection, ino)) {
         tarn_base_statfs(req);
         return;
     }
@@ -427,7 +428,7 @@ static int list_names(const struct tarn_fuse_node *node, bool trusted, struct ta
 static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct tarn_fuse_node node;
-    if (tarn_fuse_node_in_base(connection_of(req), ino)) {
+    if (in_base(connection_of(req), ino)) {
         reply_value(req, "", 0, size);
         return;
     }

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 
-#include "base/log.h"
 #include "registry/image_resolve.h"
 
 struct tarn_opener {
@@ -27,7 +26,6 @@ struct opening {
     void *context;
 
     struct tarn_repository *repository; // owned until the image has it
-    struct tarn_resolve *resolve;
     struct tarn_transfer *transfer;
     struct tarn_buf buf; // the document or layer that is being read
     uint64_t limit;      // of buf
@@ -352,7 +350,6 @@ static void resolved(void *context, int status, struct tarn_image_list *list,
                      const struct tarn_err *err)
 {
     struct opening *opening = context;
-    opening->resolve = NULL;
     if (status < 0) {
         finish(opening, status, err);
         return;
@@ -422,7 +419,7 @@ static int prepare(struct opening *opening, const struct tarn_opener_query *quer
         return tarn_fail(err, -ENOMEM, "out of memory");
     const struct tarn_image_query asked =
         tarn_image_query_of(&opening->reference, &opening->platform);
-    ret = tarn_image_resolve(opening->repository, &asked, resolved, opening, &opening->resolve);
+    ret = tarn_image_resolve(opening->repository, &asked, resolved, opening);
     return ret < 0 ? tarn_fail_errno(err, ret, "%s", opening->name) : 0;
 }
 

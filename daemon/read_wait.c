@@ -51,6 +51,7 @@ struct tarn_pending_read {
 _Static_assert(sizeof(struct tarn_pending_read) <= 128, "a read that waits must stay small");
 
 static void advance(struct tarn_pending_read *read);
+static void watch_reads(uv_timer_t *timer);
 
 static struct tarn_connection *connection_of(const struct tarn_pending_read *read)
 {
@@ -88,7 +89,7 @@ static void list(struct tarn_pending_read *read)
     if (server->reads)
         server->reads->before = read;
     else
-        uv_timer_start(&server->watch, tarn_read_watch, WATCH_MS, WATCH_MS);
+        uv_timer_start(&server->watch, watch_reads, WATCH_MS, WATCH_MS);
     server->reads = read;
 }
 
@@ -368,7 +369,8 @@ static void time_out(struct tarn_pending_read *read, uint64_t now)
     give_up(read, -EIO);
 }
 
-void tarn_read_watch(uv_timer_t *timer)
+// Answers reads that have waited for too long, or whose reader was killed.
+static void watch_reads(uv_timer_t *timer)
 {
     const struct tarn_server *server = timer->data;
     const uint64_t now = uv_now(timer->loop);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/erofs_layout.h"
 
-#include <assert.h>
-#include <string.h>
-
 #include "base/bytes.h"
 #include "format/erofs_names.h"
 

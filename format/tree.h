@@ -140,9 +140,6 @@ struct tarn_walked {
 };
 int tarn_tree_walk(struct tarn_tree *tree, const char *path, size_t length, enum tarn_walk missing,
                    struct tarn_walked *walked) tarn_must_check;
-// The same with TARN_WALK_FAIL, following the last component too.
-int tarn_tree_walk_follow(struct tarn_tree *tree, const char *path, size_t length,
-                          struct tarn_node **node) tarn_must_check;
 // The directory that the child of parent which has the name of `named` is, or leads to as a link.
 int tarn_tree_walk_child(struct tarn_tree *tree, struct tarn_node *parent,
                          const struct tarn_node *named, enum tarn_walk missing,

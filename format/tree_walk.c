@@ -225,22 +225,6 @@ int tarn_tree_resolve(struct tarn_tree *tree, const char *path, size_t length,
     return tarn_buf_append(resolved, letters.data + skip, letters.length - skip);
 }
 
-int tarn_tree_walk_follow(struct tarn_tree *tree, const char *path, size_t length,
-                          struct tarn_node **node)
-{
-    struct walk walk = {
-        .tree = tree, .missing = TARN_WALK_FAIL, .follow = true, .at = tree->root
-    };
-    walk.pieces[0] = (struct piece){ path, path + length };
-    const int ret = run(&walk);
-    if (ret < 0)
-        return ret;
-    if (walk.absent > 0)
-        return -ENOENT;
-    *node = walk.at;
-    return 0;
-}
-
 int tarn_tree_walk_child(struct tarn_tree *tree, struct tarn_node *parent,
                          const struct tarn_node *named, enum tarn_walk missing,
                          struct tarn_node **directory)

@@ -95,29 +95,6 @@ static int check_symlink(struct tarn_verify *verify, const struct tarn_erofs_ino
     return check_blocks(verify, inode);
 }
 
-int tarn_verify_inode(struct tarn_verify *verify, uint64_t nid, struct tarn_erofs_inode *inode)
-{
-    const char *rule;
-    if (tarn_erofs_inode_explain(verify->erofs, nid, inode, &rule) < 0)
-        return tarn_verify_broken(verify, nid * TARN_EROFS_NID_SIZE, "inode nid %llu: %s",
-                                  (unsigned long long)nid, rule);
-    int ret = check_place(verify, inode);
-    if (ret == 0 && inode->extended && fits_compact(verify, inode))
-        ret = broken(verify, inode, "it is extended without need");
-    if (ret == 0)
-        ret = tarn_verify_xattrs(verify, inode);
-    if (ret < 0)
-        return ret;
-    if (S_ISDIR(inode->mode))
-        return check_blocks(verify, inode);
-    if (S_ISLNK(inode->mode))
-        return check_symlink(verify, inode);
-    if (!S_ISREG(inode->mode))
-        return 0;
-    verify->file_bytes += inode->size;
-    return tarn_verify_chunks(verify, inode);
-}
-
 // --- chunks --------------------------------------------------------------------------------
 
 static unsigned bits_of(uint64_t length)
@@ -155,7 +132,7 @@ static int check_index(struct tarn_verify *verify, const struct tarn_erofs_inode
     return 0;
 }
 
-int tarn_verify_chunks(struct tarn_verify *verify, const struct tarn_erofs_inode *inode)
+static int check_chunks(struct tarn_verify *verify, const struct tarn_erofs_inode *inode)
 {
     const uint64_t count = tarn_erofs_index_count(inode);
     uint64_t holes = 0;
@@ -176,4 +153,29 @@ int tarn_verify_chunks(struct tarn_verify *verify, const struct tarn_erofs_inode
             return ret;
     }
     return 0;
+}
+
+// --- an inode ------------------------------------------------------------------------------
+
+int tarn_verify_inode(struct tarn_verify *verify, uint64_t nid, struct tarn_erofs_inode *inode)
+{
+    const char *rule;
+    if (tarn_erofs_inode_explain(verify->erofs, nid, inode, &rule) < 0)
+        return tarn_verify_broken(verify, nid * TARN_EROFS_NID_SIZE, "inode nid %llu: %s",
+                                  (unsigned long long)nid, rule);
+    int ret = check_place(verify, inode);
+    if (ret == 0 && inode->extended && fits_compact(verify, inode))
+        ret = broken(verify, inode, "it is extended without need");
+    if (ret == 0)
+        ret = tarn_verify_xattrs(verify, inode);
+    if (ret < 0)
+        return ret;
+    if (S_ISDIR(inode->mode))
+        return check_blocks(verify, inode);
+    if (S_ISLNK(inode->mode))
+        return check_symlink(verify, inode);
+    if (!S_ISREG(inode->mode))
+        return 0;
+    verify->file_bytes += inode->size;
+    return check_chunks(verify, inode);
 }

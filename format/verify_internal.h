@@ -33,8 +33,6 @@ int tarn_verify_inode(struct tarn_verify *verify, uint64_t nid,
                       struct tarn_erofs_inode *inode) tarn_must_check;
 int tarn_verify_xattrs(struct tarn_verify *verify,
                        const struct tarn_erofs_inode *inode) tarn_must_check;
-int tarn_verify_chunks(struct tarn_verify *verify,
-                       const struct tarn_erofs_inode *inode) tarn_must_check;
 
 // The names of a directory below parent_nid; reaches the inodes that are new.
 int tarn_verify_directory(struct tarn_verify *verify, const struct tarn_erofs_inode *directory,

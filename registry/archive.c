@@ -14,7 +14,6 @@
 #include "registry/archive_scan.h"
 #include "registry/archive_write.h"
 #include "registry/disk.h"
-#include "registry/oci.h"
 
 #define LAYOUT_FILE "{\"imageLayoutVersion\":\"1.0.0\"}"
 #define BLOBS "blobs/sha256/"

@@ -249,9 +249,8 @@ int tarn_blocking_resolve(struct tarn_blocking *blocking, struct tarn_repository
                           struct tarn_err *err)
 {
     struct wait wait = { .err = err, .list = list };
-    struct tarn_resolve *resolve;
     *list = (struct tarn_image_list){ 0 };
-    const int ret = tarn_image_resolve(repository, query, resolve_done, &wait, &resolve);
+    const int ret = tarn_image_resolve(repository, query, resolve_done, &wait);
     if (ret < 0)
         return tarn_fail_errno(err, ret, "%s: cannot resolve", tarn_repository_name(repository));
     return run(blocking, &wait);

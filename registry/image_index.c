@@ -132,8 +132,10 @@ static unsigned variant_number(const char *variant)
                : 0;
 }
 
-unsigned tarn_platform_score(const struct tarn_platform *wanted,
-                             const struct tarn_platform *offered)
+// How well an entry's platform serves a wanted one: 0 not at all, else the larger the better. A wanted
+// variant must be that one; on arm an older one serves too, the newest of them best.
+static unsigned score_platform(const struct tarn_platform *wanted,
+                               const struct tarn_platform *offered)
 {
     if (strcmp(wanted->os, offered->os) != 0 ||
         strcmp(wanted->architecture, offered->architecture) != 0)
@@ -180,7 +182,7 @@ const json_t *tarn_index_choose(const json_t *entries, const struct tarn_platfor
             continue;
         }
         const unsigned score =
-            tarn_platform_from_json(json, &offered) ? tarn_platform_score(wanted, &offered) : 0;
+            tarn_platform_from_json(json, &offered) ? score_platform(wanted, &offered) : 0;
         if (score > best_score) {
             best = entry;
             best_score = score;

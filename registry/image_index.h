@@ -34,11 +34,6 @@ bool tarn_platform_from_json(const json_t *json, struct tarn_platform *platform)
 // "os/arch[/variant]". Returns text.
 char *tarn_platform_format(const struct tarn_platform *platform, char text[TARN_PLATFORM_TEXT]);
 
-// How well an entry's platform serves a wanted one: 0 not at all, else the larger the better. A wanted
-// variant must be that one; on arm an older one serves too, the newest of them best.
-unsigned tarn_platform_score(const struct tarn_platform *wanted,
-                             const struct tarn_platform *offered);
-
 enum tarn_entry_kind {
     TARN_ENTRY_IMAGE,
     TARN_ENTRY_INDEX, // an index inside the index

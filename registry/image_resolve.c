@@ -14,13 +14,11 @@ enum step { STEP_ROOT, STEP_INDEX, STEP_REFERRERS, STEP_MANIFEST };
 
 struct tarn_resolve {
     struct tarn_repository *repository; // borrowed
-    struct tarn_transfer *transfer;     // under way
     tarn_resolve_done *done;
     void *context;
     char *tag;
     bool by_digest;
     bool is_tarn; // what was named is a manifest of Tarn's itself
-    struct tarn_digest digest;
     bool has_platform;
     struct tarn_platform platform;
     enum step step;
@@ -199,7 +197,8 @@ static int read_document(struct tarn_resolve *resolve, enum step step, enum tarn
     resolve->step = step;
     resolve->buf.length = 0;
     resolve->requests++;
-    return tarn_repository_read(resolve->repository, &read, &resolve->transfer, err);
+    struct tarn_transfer *transfer;
+    return tarn_repository_read(resolve->repository, &read, &transfer, err);
 }
 
 static int read_described(struct tarn_resolve *resolve, enum step step, enum tarn_read_kind kind,
@@ -416,7 +415,6 @@ static void document_done(void *context, int status, const struct tarn_err *err)
 {
     struct tarn_resolve *resolve = context;
     struct tarn_err own = { 0 };
-    resolve->transfer = NULL;
     if (status < 0) {
         finish(resolve, status, err);
         return;
@@ -439,7 +437,7 @@ struct tarn_image_query tarn_image_query_of(const struct tarn_reference *referen
 }
 
 int tarn_image_resolve(struct tarn_repository *repository, const struct tarn_image_query *query,
-                       tarn_resolve_done *done, void *context, struct tarn_resolve **resolve)
+                       tarn_resolve_done *done, void *context)
 {
     struct tarn_resolve *new = calloc(1, sizeof *new);
     if (!new)
@@ -456,8 +454,6 @@ int tarn_image_resolve(struct tarn_repository *repository, const struct tarn_ima
         .tarn = json_array(),
         .chosen = json_array(),
     };
-    if (query->digest)
-        new->digest = *query->digest;
     if (query->platform)
         new->platform = *query->platform;
     int ret = -ENOMEM;
@@ -468,13 +464,5 @@ int tarn_image_resolve(struct tarn_repository *repository, const struct tarn_ima
         resolve_free(new);
         return ret;
     }
-    *resolve = new;
     return 0;
-}
-
-void tarn_image_resolve_cancel(struct tarn_resolve *resolve)
-{
-    if (resolve->transfer)
-        tarn_transfer_cancel(resolve->transfer);
-    resolve_free(resolve);
 }

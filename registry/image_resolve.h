@@ -36,8 +36,6 @@ struct tarn_image_query {
 struct tarn_image_query tarn_image_query_of(const struct tarn_reference *reference,
                                             const struct tarn_platform *platform);
 
-struct tarn_resolve;
-
 // With status 0 the list is handed over to the callee, who releases it; else it is NULL. -ENOENT: no
 // such tag or manifest, or no image for the platform (err lists those that there are); -EUCLEAN.
 typedef void tarn_resolve_done(void *context, int status, struct tarn_image_list *list,
@@ -46,9 +44,6 @@ typedef void tarn_resolve_done(void *context, int status, struct tarn_image_list
 // A single manifest serves any platform; of an index, with indexes inside it up to 4 deep, the best
 // entry. The query is copied. done() never comes before this has returned 0.
 int tarn_image_resolve(struct tarn_repository *repository, const struct tarn_image_query *query,
-                       tarn_resolve_done *done, void *context,
-                       struct tarn_resolve **resolve) tarn_must_check;
-// Ends it early: no callback comes after it. Not from within done().
-void tarn_image_resolve_cancel(struct tarn_resolve *resolve);
+                       tarn_resolve_done *done, void *context) tarn_must_check;
 
 #endif

@@ -6,7 +6,6 @@
 //   LAYERS     what the tag shows, asked once; then the tag of the layer's key
 #include <string.h>
 
-#include "registry/image_index.h"
 #include "registry/oci.h"
 #include "registry/remote_internal.h"
 

@@ -51,7 +51,6 @@ struct tarn_read {
     // empty. data() gets their bytes one behind the other in this order.
     const struct tarn_read_range *ranges;
     size_t range_count; // 0: offset and length
-    bool background;    // nobody waits for it: other reads go first
     void *context;
     // Bytes in order, as they arrive, valid during the call. A negative return ends the transfer,
     // and done() gets it.

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
-#include "format/section.h"
 #include "format/verify.h"
 #include "tests/support/container_fix.h"
 

@@ -3,7 +3,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/bytes.h"
 #include "tests/support/sample_tree.h"
 
 static struct tarn_node *directory(struct tarn_sample *s, const char *name)

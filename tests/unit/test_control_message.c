@@ -9,9 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/bytes.h"
 #include "daemon/control_message.h"
-#include "daemon/fd_socket.h"
 
 // Each prefix of two messages gives as many as are complete.
 static void test_take(void **state)

@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "base/file.h"
 #include "format/chunk_codec.h"
 #include "tests/support/repository_fixture.h"
 #include "tests/support/test_bytes.h"

@@ -10,8 +10,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
-#include "daemon/fetch.h"
-#include "format/chunk_codec.h"
+#include "daemon/fetch_internal.h"
 #include "registry/repository_internal.h"
 #include "tests/support/test_bytes.h"
 
@@ -168,7 +167,7 @@ static int fake_read(struct tarn_repository *repository, const struct tarn_read 
     }
     fake->reads++;
     fake->last = read->digest;
-    fake->last_background = read->background;
+    fake->last_background = ((const struct tarn_fetch_range *)read->context)->background;
     uv_timer_init(repository->loop, &made->timer);
     made->timer.data = made;
     uv_timer_start(&made->timer, step, 0, 1);

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/file.h"
-
 // --- a name server that does not answer ---------------------------------------------------------------
 
 static sem_t asked;   // somebody waits for it

@@ -7,7 +7,6 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "format/listing.h"
 #include "format/merge.h"
 #include "tests/support/test_bytes.h"
 #include "tests/support/tree_text.h"

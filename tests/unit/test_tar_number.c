@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 
-#include "converter/tar_entry.h"
 #include "converter/tar_number.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
