@@ -121,6 +121,12 @@ bool tarn_bus_range_damaged(const struct tarn_bus_range *range)
     return range && atomic_load(&range->damaged);
 }
 
+void tarn_bus_range_spoil(struct tarn_bus_range *range)
+{
+    if (range)
+        (void)replace(range); // the mark is what counts
+}
+
 void tarn_bus_range_renew(struct tarn_bus_range *range)
 {
     if (range)

@@ -31,6 +31,8 @@ void tarn_bus_guard_remove(struct tarn_bus_range *range);
 
 // Whether something in the range could not be read since it was added. NULL: false.
 bool tarn_bus_range_damaged(const struct tarn_bus_range *range);
+// As if something could not be read: zeros and the mark. NULL is fine.
+void tarn_bus_range_spoil(struct tarn_bus_range *range);
 // Takes the mark away: something else was mapped there. Who read before may have read zeros.
 void tarn_bus_range_renew(struct tarn_bus_range *range);
 

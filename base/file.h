@@ -20,6 +20,12 @@ int tarn_pread_full(int fd, void *data, size_t length, uint64_t offset) tarn_mus
 int tarn_write_full(int fd, const void *data, size_t length) tarn_must_check;
 int tarn_pwrite_full(int fd, const void *data, size_t length, uint64_t offset) tarn_must_check;
 
+// Whether a system call that reports on earlier writes says that the disk did not take one.
+static inline bool tarn_is_lost_write(int code)
+{
+    return code == EIO || code == ENOSPC || code == EDQUOT;
+}
+
 // Appends the whole regular file to buf (-EINVAL for another kind); -EFBIG above limit bytes. dirfd
 // may be AT_FDCWD. Does not wait for a writer.
 int tarn_file_read(int dirfd, const char *path, size_t limit, struct tarn_buf *buf,

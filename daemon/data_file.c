@@ -98,6 +98,7 @@ static struct tarn_data_file *new_file(int blobs, const char *name)
     file->blobs = blobs;
     file->fd = -1;
     file->marks = -1;
+    pthread_mutex_init(&file->losing, NULL);
     pthread_mutex_init(&file->making, NULL);
     file->name = strdup(name);
     if (file->name)
@@ -147,6 +148,7 @@ void tarn_data_file_free(struct tarn_data_file *file)
         close(file->fd);
     if (file->marks >= 0)
         close(file->marks);
+    pthread_mutex_destroy(&file->losing);
     pthread_mutex_destroy(&file->making);
     free(file->verified_words);
     free(file->written_words);
@@ -285,6 +287,27 @@ static void mark(struct tarn_data_file *file, uint32_t row, uint8_t value)
         return;
 }
 
+// Whether the disk did not take something that was written: a full one below a sparse volume, a failing one.
+// The kernel drops such pages, and reads what is on the disk again; zeros, mostly. It reports that once, to
+// whoever asks first; so the next one has to wait until the bits are void. The range is behind the end: there
+// is nothing to wait for.
+static bool lost_writes(struct tarn_data_file *file, int fd)
+{
+    pthread_mutex_lock(&file->losing);
+    const bool lost =
+        sync_file_range(fd, (off_t)file->rows.data_length, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 &&
+        tarn_is_lost_write(errno);
+    if (lost)
+        distrust(file);
+    pthread_mutex_unlock(&file->losing);
+    if (lost)
+        tarn_log(
+            TARN_LOG_ERROR,
+            "store: the disk did not take all of blobs/%s/data; what is missing is fetched again",
+            file->name);
+    return lost;
+}
+
 int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *data, size_t length)
 {
     const int fd = data_fd(file);
@@ -293,7 +316,7 @@ int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *dat
     const int ret = tarn_pread_full(fd, data, length, address);
     if (ret < 0)
         distrust(file);
-    return ret < 0 ? -EIO : 0;
+    return ret < 0 || lost_writes(file, fd) ? -EIO : 0;
 }
 
 // What an image says of a chunk is worth no more than its bootstrap.

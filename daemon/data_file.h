@@ -41,6 +41,7 @@ struct tarn_data_file {
     void *verified_words;
     _Atomic uint64_t *written;  // in written_words
     _Atomic uint64_t *verified; // in verified_words
+    pthread_mutex_t losing;     // held from a lost write's report to the end of what it makes void
     pthread_mutex_t making;     // guards made_at
     int64_t made_at;            // when making the directory was last tried, monotonic seconds
 };
@@ -71,8 +72,8 @@ static inline bool tarn_data_file_unwritable(const struct tarn_data_file *file)
     return atomic_load_explicit(&file->unwritable, memory_order_relaxed);
 }
 
-// Reads bytes of the data space. Blocks. -EIO: they cannot be read or are not all there; no chunk of the
-// file is verified any more then. Another -errno: the file cannot be opened now.
+// Reads bytes of the data space. Blocks. -EIO: they cannot be read or are not all there, or the disk did not
+// take what was written since; no chunk of the file is verified any more then. Another -errno: the file cannot be opened now.
 int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *data,
                         size_t length) tarn_must_check;
 

@@ -9,6 +9,7 @@ struct tarn_opener {
     struct tarn_opener_options options;
     struct tarn_http *http; // NULL until an image of a registry is opened
     struct opening *first;
+    unsigned settling; // images whose bootstrap is being written to the disk
 };
 
 enum { CONFIG_LIMIT = 8 << 20 };
@@ -65,7 +66,7 @@ void tarn_opener_free(struct tarn_opener *opener)
 
 bool tarn_opener_busy(const struct tarn_opener *opener)
 {
-    return opener->first;
+    return opener->first || opener->settling > 0;
 }
 
 // --- the end -------------------------------------------------------------------------------------------
@@ -219,9 +220,49 @@ static void store_and_open(uv_work_t *work)
     opening->status = ret;
 }
 
+// Nobody waits for the disk to take a new bootstrap, but what it does not take is lost.
+struct settling {
+    uv_work_t work;
+    struct tarn_opener *opener;
+    struct tarn_node_image *image; // a reference is held
+};
+
+static void settle(uv_work_t *work)
+{
+    struct settling *settling = work->data;
+    tarn_node_image_settle(settling->image);
+}
+
+static void settled(uv_work_t *work, int status)
+{
+    struct settling *settling = work->data;
+    (void)status;
+    settling->opener->settling--;
+    tarn_node_image_unref(settling->image);
+    free(settling);
+}
+
+static void start_settling(struct tarn_opener *opener, struct tarn_node_image *image)
+{
+    struct settling *settling = calloc(1, sizeof *settling);
+    if (!settling)
+        return;
+    settling->opener = opener;
+    settling->image = image;
+    settling->work.data = settling;
+    if (uv_queue_work(opener->options.loop, &settling->work, settle, settled) < 0) {
+        free(settling);
+        return;
+    }
+    opener->settling++;
+    tarn_node_image_ref(image);
+}
+
 static void opened(uv_work_t *work, int status)
 {
     struct opening *opening = work->data;
+    if (status == 0 && opening->status == 0)
+        start_settling(opening->opener, opening->image);
     finish_leader(opening, status < 0 ? status : opening->status, &opening->err);
 }
 

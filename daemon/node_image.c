@@ -175,11 +175,17 @@ bool tarn_node_image_damaged(struct tarn_node_image *image)
     if (!tarn_bus_range_damaged(image->bytes.range))
         return false;
     if (!atomic_exchange(&image->told, true))
-        tarn_log(TARN_LOG_ERROR,
-                 "%s: the disk cannot read the copy of bootstraps/%s that is in use; who reads its "
-                 "mounts gets EIO; unmount it, see to the disk, and mount it again",
-                 image->name, tarn_digest_format_hex(&image->digest, hex));
+        tarn_log(
+            TARN_LOG_ERROR,
+            "%s: the disk cannot keep or read the copy of bootstraps/%s that is in use; who reads "
+            "its mounts gets EIO; unmount it, see to the disk, and mount it again",
+            image->name, tarn_digest_format_hex(&image->digest, hex));
     return true;
+}
+
+void tarn_node_image_settle(struct tarn_node_image *image)
+{
+    tarn_store_settle(&image->bytes);
 }
 
 struct tarn_row_chunk tarn_node_image_chunk(const struct tarn_node_image *image, uint32_t blob,

@@ -76,6 +76,9 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
 void tarn_node_image_ref(struct tarn_node_image *image);
 void tarn_node_image_unref(struct tarn_node_image *image);
 
+// Waits until the disk has the bootstrap (tarn_store_settle()). Once, any thread.
+void tarn_node_image_settle(struct tarn_node_image *image);
+
 // Whether the bootstrap could not be read since it was verified: what was made of it does not count. Logs
 // that once. Any thread.
 bool tarn_node_image_damaged(struct tarn_node_image *image);

@@ -34,7 +34,8 @@ struct tarn_store_bytes {
     const uint8_t *data;
     size_t length;
     struct tarn_bus_range *range; // NULL: in memory
-    void *map;                    // private
+    int file;                     // private; 0: none, or it is on the disk
+    void *map;
     size_t map_length;
 };
 // -ENOENT if it is not there, or is there with a wrong digest (it is removed then). Blocks.
@@ -44,6 +45,9 @@ int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest
 int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf *layer,
                                 const struct tarn_digest *digest, struct tarn_store_bytes *bytes,
                                 struct tarn_err *err) tarn_must_check;
+// Waits until the disk has all of the copy; if it does not take it, the range is damaged: the kernel drops
+// what it cannot write, and reads zeros instead. At most once. Any thread.
+void tarn_store_settle(struct tarn_store_bytes *bytes);
 void tarn_store_unmap(struct tarn_store_bytes *bytes);
 
 #endif

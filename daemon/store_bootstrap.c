@@ -45,7 +45,9 @@ static int reserve(size_t length, struct tarn_store_bytes *bytes, struct tarn_er
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
         return tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
-    *bytes = (struct tarn_store_bytes){ map + page, length, NULL, map, total };
+    *bytes = (struct tarn_store_bytes){
+        .data = map + page, .length = length, .map = map, .map_length = total
+    };
     return 0;
 }
 
@@ -54,9 +56,10 @@ static uint8_t *writable(const struct tarn_store_bytes *bytes)
     return (uint8_t *)bytes->map + sysconf(_SC_PAGESIZE);
 }
 
-// Puts a file in the place of the memory.
+// Puts a file, which is taken over, in the place of the memory.
 static int map_file(struct tarn_store_bytes *bytes, int fd, int protection, struct tarn_err *err)
 {
+    bytes->file = fd;
     uint8_t *address = writable(bytes);
     const size_t length = bytes->map_length - (size_t)sysconf(_SC_PAGESIZE);
     if (mmap(address, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
@@ -65,11 +68,25 @@ static int map_file(struct tarn_store_bytes *bytes, int fd, int protection, stru
     return bytes->range ? 0 : tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
 }
 
+void tarn_store_settle(struct tarn_store_bytes *bytes)
+{
+    if (bytes->file <= 0)
+        return;
+    const unsigned all =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(bytes->file, 0, 0, all) < 0 && tarn_is_lost_write(errno))
+        tarn_bus_range_spoil(bytes->range);
+    close(bytes->file);
+    bytes->file = 0;
+}
+
 void tarn_store_unmap(struct tarn_store_bytes *bytes)
 {
     tarn_bus_guard_remove(bytes->range);
     if (bytes->map)
         munmap(bytes->map, bytes->map_length);
+    if (bytes->file > 0)
+        close(bytes->file);
     *bytes = (struct tarn_store_bytes){ 0 };
 }
 
@@ -101,7 +118,7 @@ static int load(const struct tarn_store *store, int from, const char *hex,
     tarn_autoclose int fd = open_unnamed(store, hex);
     int ret = fd < 0 ? fd : copy(from, fd, bytes->length, &unreadable);
     if (ret == 0)
-        return map_file(bytes, fd, PROT_READ, err);
+        return map_file(bytes, tarn_steal_fd(&fd), PROT_READ, err);
     if (!unreadable) {
         give_up_file(hex, ret);
         ret = tarn_pread_full(from, writable(bytes), bytes->length, 0);
@@ -124,7 +141,8 @@ int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest
     tarn_digest_format_hex(digest, hex);
     tarn_autoclose int fd =
         openat(store->bootstraps, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 && errno != ELOOP && errno != EIO && errno != EUCLEAN)
+    // Any other error is the file's, or its disk's.
+    if (fd < 0 && (errno == ENOENT || errno == EMFILE || errno == ENFILE || errno == ENOMEM))
         return tarn_fail_errno(err, -errno, "store: cannot open bootstraps/%s", hex);
     *bytes = (struct tarn_store_bytes){ 0 };
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
@@ -158,7 +176,7 @@ static int map_new(const struct tarn_store *store, const char *hex, struct tarn_
     const off_t length = (off_t)(bytes->map_length - (size_t)sysconf(_SC_PAGESIZE));
     const int ret = fd < 0 ? fd : -posix_fallocate(fd, 0, length);
     if (ret == 0)
-        return map_file(bytes, fd, PROT_READ | PROT_WRITE, err);
+        return map_file(bytes, tarn_steal_fd(&fd), PROT_READ | PROT_WRITE, err);
     give_up_file(hex, ret);
     return 0;
 }

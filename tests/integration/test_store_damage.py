@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies below tarnd while it runs is cut or cannot be read: it lives, and every answer is right or EIO."""
+"""What lies below tarnd while it runs is cut, cannot be read or written: it lives, and every answer is right or
+EIO."""
+import contextlib
+import ctypes
 import errno
+import fcntl
 import os
 import re
 import stat
+import struct
+import subprocess
 from pathlib import Path
 
 import daemon_help as help_
 import environment
 import images
+import mounts
 import pytest
 import trees
 from corner_cases import noise
@@ -185,8 +192,8 @@ def test_bootstrap_cannot_be_read(both, third, truth, tarn, place, tmp_path, lef
     for i in range(6):
         assert help_.read(other / "d" / f"f{i}") == noise(50000 + i, 5000 + i)
     log = help_.log_of(tarn)
-    assert re.search(r"/converted:latest: the disk cannot read the copy of bootstraps/[0-9a-f]{64} that is "
-                     r"in use; .*unmount it, .* mount it again", log), log
+    assert re.search(r"/converted:latest: the disk cannot keep or read the copy of bootstraps/[0-9a-f]{64} that "
+                     r"is in use; .*unmount it, .* mount it again", log), log
     tarn("mount", both[0].converted, again)
     assert Answers(again, truth[0]).failed == 0
     tarn("umount", place, again, other)
@@ -194,4 +201,153 @@ def test_bootstrap_cannot_be_read(both, third, truth, tarn, place, tmp_path, lef
     tarn("mount", both[0].converted, place)
     assert Answers(place, truth[0]).failed == 0
     tarn("umount", place)
-    assert help_.log_of(tarn).count("cannot read the copy") == 1
+    assert help_.log_of(tarn).count("cannot keep or read the copy") == 1
+
+
+# --- a disk of its own --------------------------------------------------------------------------
+
+class Disk:
+    """An ext4 at the root, in a file that is sparse, as thin volumes are; that file is in a tmpfs."""
+
+    def __init__(self, root, below):
+        self.root, self.file, self.fill = root, below / "disk", below / "fill"
+        self.stack = contextlib.ExitStack()
+        self.stack.enter_context(mounts.Mounted("tmpfs", "tmpfs", below, "size=24m"))
+        with open(self.file, "wb") as file:
+            file.truncate(16 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m0", "-O^has_journal", "-Elazy_itable_init=0", self.file],
+                       check=True)
+        root.mkdir(parents=True)
+        self.stack.enter_context(mounts.Mounted("ext4", self.file, root, "loop"))
+        root.chmod(0o700)
+
+    def refuse_blocks(self):
+        """From now on it has no room for blocks that were never written."""
+        with open(self.fill, "wb", buffering=0) as file:
+            for size in (1 << 16, 1 << 12):
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(size)):
+                        pass
+        for i in range(4):  # a write of which the first pages find room is said to have been done
+            with contextlib.suppress(OSError), open(self.root / f"fill-{i}", "wb") as file:
+                file.write(noise(1 << 16, i))
+                os.fsync(file.fileno())
+
+    def give_blocks(self):
+        self.fill.unlink()
+
+    def shut_down(self):
+        """As the kernel does when a disk is gone: nothing is read or written any more."""
+        fd = os.open(self.root, os.O_RDONLY)
+        fcntl.ioctl(fd, 0x8004587d, struct.pack("I", 2))
+        os.close(fd)
+
+
+@pytest.fixture
+def disk(tarn, tmp_path):
+    with contextlib.ExitStack() as stack:
+        made = Disk(tarn.root, tmp_path / "below")
+        stack.enter_context(made.stack)
+        yield made
+        environment.end_processes(environment.processes(tarn.root))
+
+
+def holds_unnamed(pid):
+    """Whether the process has a file open that has no name any more."""
+    links = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(fd))
+    return any("/bootstraps/" in link and link.endswith("(deleted)") for link in links)
+
+
+def page_out(pid, ranges):
+    """The kernel gives up the pages of these ranges."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.pidfd_open(pid)
+    for text in ranges:
+        start, end = (int(part, 16) for part in text.split("-"))
+        vector = struct.pack("QQ", start, end - start)
+        assert libc.syscall(440, fd, vector, 1, 21, 0) >= 0, os.strerror(ctypes.get_errno())
+    os.close(fd)
+
+
+def test_disk_that_loses_what_was_written(both, truth, disk, tarn, place):
+    """The kernel gives zeros for it, and says nothing. tarnd has taken these chunks for verified."""
+    tarn("mount", both[0].converted, place)
+    pid = help_.daemon(tarn)
+    subprocess.run(["sync", "-f", tarn.root], check=True)
+    disk.refuse_blocks()
+    assert Answers(place, truth[0]).failed == 0
+    assert subprocess.run(["sync", "-f", tarn.root], check=False, capture_output=True).returncode
+    for _ in range(2):  # what is being written back is not dropped the first time
+        help_.drop_caches()
+    answers = Answers(place, truth[0])
+    assert answers.right > 5 * answers.failed
+    assert "the disk did not take all of blobs/" in help_.log_of(tarn)
+    assert help_.daemon(tarn) == pid
+    tarn("umount", place)
+
+
+def test_disk_that_loses_a_bootstrap(both, truth, disk, tarn, place, tmp_path):
+    """Its pages would be zeros, without a fault, as soon as memory is needed for others."""
+    again, other = tmp_path / "again", tmp_path / "other"
+    again.mkdir()
+    other.mkdir()
+    tarn("mount", both[1].converted, other)  # the file system's own blocks get theirs
+    subprocess.run(["sync", "-f", tarn.root], check=True)
+    disk.refuse_blocks()
+    tarn("mount", both[0].converted, place)
+    pid = help_.daemon(tarn)
+    assert environment.wait_until(lambda: not holds_unnamed(pid))  # it knows what became of it
+    page_out(pid, maps_of(pid, r"/bootstraps/.*\(deleted\)$"))
+    help_.drop_caches()
+    assert Answers(place, truth[0]).failed > 100
+    disk.give_blocks()
+    tarn("mount", both[0].converted, again)
+    assert Answers(again, truth[0]).failed == 0
+    assert Answers(other, truth[1]).failed == 0
+    assert help_.daemon(tarn) == pid
+    tarn("umount", place, again, other)
+
+
+def test_disk_that_is_gone(both, truth, disk, tarn, place, tmp_path):
+    """Reads go on without it, and so does an image that is mounted now; what is held of it is let go."""
+    again = tmp_path / "again"
+    again.mkdir()
+    tarn("mount", both[0].converted, place)
+    pid = help_.daemon(tarn)
+    for i in range(5):
+        (place / "shared" / f"f{i}").read_bytes()
+    disk.shut_down()
+    help_.drop_caches()
+    answers = Answers(place, truth[0])
+    assert answers.right + answers.failed > 500
+    tarn("mount", both[1].converted, again)
+    assert Answers(again, truth[1]).failed == 0
+    assert help_.daemon(tarn) == pid
+    tarn("umount", place, again)
+
+
+def test_store_that_cannot_be_written(both, truth, tarn, place, tmp_path):
+    """What is there is read, what is not is not kept."""
+    again = tmp_path / "again"
+    again.mkdir()
+    tarn("mount", both[0].converted, place)
+    for i in range(5):
+        (place / "shared" / f"f{i}").read_bytes()
+    tarn("umount", place)
+    help_.stop(tarn)
+    with contextlib.ExitStack() as stack:
+        for name in ("blobs", "bootstraps"):
+            path = tarn.root / name
+            stack.enter_context(mounts.Mounted("none", path, path, "bind"))
+            subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
+        tarn("mount", both[0].converted, place)
+        tarn("mount", both[1].converted, again)  # which has a bootstrap and a blob that are not there
+        for where, want in ((place, truth[0]), (again, truth[1])):
+            assert Answers(where, want).failed == 0
+        total = help_.stats(tarn)
+        assert total["checked_chunks"] > 0 and total["unstored_chunks"] > 0, total
+        tarn("umount", place, again)
+        help_.stop(tarn)
