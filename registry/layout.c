@@ -324,7 +324,8 @@ static int change_index(struct layout *layout, int directory,
         ret = tarn_layout_index_parse(bytes.data, bytes.length, name_of(layout), &index, err);
     if (ret < 0)
         return ret;
-    tarn_autojson json_t *before = json_deep_copy(index);
+    // Adding a note takes none away: what that would cost grows with the square of their number.
+    tarn_autojson json_t *before = change->tag ? json_deep_copy(index) : NULL;
     ret = tarn_layout_index_publish(index, change, err);
     if (ret < 0)
         return tarn_wrap(err, ret, "%s", name_of(layout));
@@ -335,10 +336,10 @@ static int change_index(struct layout *layout, int directory,
     ret = tarn_file_replace(directory, "index.json", text, strlen(text), err);
     if (ret == 0 && fsync(directory) < 0)
         ret = tarn_fail_errno(err, -errno, "cannot write the directory");
-    if (ret == 0)
+    if (ret == 0 && change->tag) {
         drop_notes(layout, before, index);
-    if (ret == 0 && change->tag)
         drop_own_notes(layout, change);
+    }
     return ret < 0 ? tarn_wrap(err, ret, "%s", name_of(layout)) : 0;
 }
 
