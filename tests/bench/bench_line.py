@@ -11,15 +11,16 @@ import registries  # noqa: E402
 from slow_line import SlowLine  # noqa: E402
 
 LINE = {"rtt": 20, "mbit": 100, "slow_start": 1}
+FAST_LINE = {"rtt": 10}
 
 
 class SlowRegistry:
     """Use with `with`."""
 
-    def __init__(self, programs, scratch):
+    def __init__(self, programs, scratch, **line):
         self.tarn, self.scratch = os.path.join(programs, "tarn"), scratch
         self.registry = registries.Registry(os.path.join(scratch, "registry"))
-        self.line = SlowLine(self.registry.port, **LINE)
+        self.line = SlowLine(self.registry.port, **(line or LINE))
 
     def __enter__(self):
         return self

@@ -13,6 +13,7 @@ import bench_conversion
 import bench_daemon
 import bench_line
 import bench_machine
+import bench_page
 import bench_report
 import bench_sample
 import bench_start
@@ -21,7 +22,7 @@ from bench_image import Image
 from bench_run import Failure, summaries
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PARTS = ("conversion", "daemon", "start", "update")
+PARTS = ("conversion", "daemon", "start", "page", "update")
 
 
 def arguments():
@@ -76,6 +77,11 @@ class Bench:
             name = registry.publish(image)
             self.repeat("start", image, bench_start.one_run, registry, name)
 
+    def page(self, image):
+        with bench_line.SlowRegistry(self.programs, self.scratch, **bench_line.FAST_LINE) as registry:
+            name = registry.publish(image)
+            self.repeat("page", image, bench_page.one_run, registry.line, name)
+
     def measure(self, images, pairs):
         parts = self.options.parts
         for image in images:
@@ -87,6 +93,8 @@ class Bench:
                 self.repeat("warm", made, bench_daemon.warm, self.options.limit)
             if "start" in parts:
                 self.start(image)
+            if "page" in parts:
+                self.page(image)
         for pair in pairs if "update" in parts else ():
             say(f"update: {pair[0].name} to {pair[1].name}")
             rows = bench_update.compare(pair, [self.convert(image) for image in pair],

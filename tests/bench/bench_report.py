@@ -37,6 +37,7 @@ TITLES = {
     "warm": "Daemon: warm tree, time / time on the same tree on the local file system",
     "start": "Cold start with runc on an overlay, from a registry behind 20 ms and 100 Mbit/s with "
              "TCP slow start",
+    "page": "A read of one cold page, from a registry 10 ms away, beyond the same request made alone",
     "update": "Two versions",
 }
 

@@ -13,7 +13,7 @@ from bench_node import Node
 PAGES = 60
 
 
-def _files(top):
+def files_of(top):
     """[(path, size)] of each inode once."""
     seen = {}
     for directory, names, files in os.walk(top):
@@ -28,7 +28,7 @@ def _files(top):
 
 def _read_all(top):
     buffer = bytearray(1 << 20)
-    for path, _ in _files(top):
+    for path, _ in files_of(top):
         with open(path, "rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass
@@ -38,7 +38,7 @@ def _page_kb(image, programs, scratch):
     """Bytes that came for single pages here and there, each cold: the node's own policy."""
     draw = random.Random(1)
     with Node(programs, scratch) as node:
-        files = _files(node.mount(image.reference, "image"))
+        files = files_of(node.mount(image.reference, "image"))
         for path, size in draw.choices(files, [size for _, size in files], k=PAGES):
             fd = os.open(path, os.O_RDONLY)
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
