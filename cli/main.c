@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/bus_guard.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/usage.h"
@@ -61,7 +62,7 @@ static int run(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    if (tarn_open_standard_files() < 0)
+    if (tarn_open_standard_files() < 0 || tarn_bus_guard_start(NULL) < 0)
         return TARN_EXIT_FAILED;
     signal(SIGXFSZ,
            SIG_IGN); // a limit of file sizes is an error, which is told and leaves nothing behind

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/bus_guard.h"
 #include "base/file.h"
 #include "registry/remote_internal.h"
 
@@ -27,7 +28,8 @@ struct upload {
     uint64_t furthest;  // the most that it ever had
     void *map;          // of the file: what is being sent, and before it to the page's start
     size_t map_length;
-    uint64_t part_end; // in the blob
+    struct tarn_bus_range *range; // of the map
+    uint64_t part_end;            // in the blob
     unsigned recoveries;
     uv_timer_t timer; // tells a write's end from the loop
     bool committing;
@@ -54,8 +56,10 @@ static void set_confirmed(struct upload *upload, uint64_t count)
 
 static void unmap(struct upload *upload)
 {
+    tarn_bus_guard_remove(upload->range);
     if (upload->map)
         munmap(upload->map, upload->map_length);
+    upload->range = NULL;
     upload->map = NULL;
 }
 
@@ -279,6 +283,30 @@ static void recover(struct upload *upload, const struct tarn_err *err)
 
 // --- parts -----------------------------------------------------------------------------------------------
 
+// Whether the file could be read so far. False: the upload has failed.
+static bool readable(struct upload *upload)
+{
+    struct tarn_err err = { 0 };
+    if (!tarn_bus_range_damaged(upload->range))
+        return true;
+    unmap(upload);
+    fail(upload,
+         tarn_fail(&err, -EIO,
+                   "a temporary file in %s cannot be read: was it cut, or is the disk damaged?",
+                   tarn_temporary_directory()),
+         &err);
+    return false;
+}
+
+// Has it read, so that what cannot be is told before it is sent.
+static void touch(const struct upload *upload)
+{
+    const volatile uint8_t *bytes = upload->map;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t at = 0; at < upload->map_length; at += page)
+        (void)bytes[at];
+}
+
 // The bytes from confirmed on, up to end. NULL: upload has failed.
 static const void *map_part(struct upload *upload, uint64_t end)
 {
@@ -295,6 +323,15 @@ static const void *map_part(struct upload *upload, uint64_t end)
         return NULL;
     }
     upload->map = map;
+    upload->range = tarn_bus_guard_add(map, upload->map_length, PROT_READ);
+    if (!upload->range) {
+        struct tarn_err err = { 0 };
+        fail(upload, tarn_fail(&err, -ENOMEM, "out of memory"), &err);
+        return NULL;
+    }
+    touch(upload);
+    if (!readable(upload))
+        return NULL;
     return (const uint8_t *)map + (upload->confirmed - from);
 }
 
@@ -323,6 +360,8 @@ static void part_done(void *context, int status, const struct tarn_err *err)
 {
     struct upload *upload = context;
     upload->call = NULL;
+    if (!readable(upload))
+        return;
     unmap(upload);
     if (is_lost(status)) {
         recover(upload, err);
@@ -374,6 +413,8 @@ static void last_done(void *context, int status, const struct tarn_err *err)
 {
     struct upload *upload = context;
     upload->call = NULL;
+    if (!readable(upload))
+        return;
     unmap(upload);
     if (is_lost(status))
         recover(upload, err);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies below tarnd while it runs is cut, cannot be read or written: it lives, and every answer is right or
-EIO."""
+"""What lies below tarnd while it runs is cut, cannot be read or written: it lives, and every answer
+is right or EIO."""
 import contextlib
 import ctypes
 import errno
@@ -36,10 +36,12 @@ def image(tarn, directory, seed, shared):
         two.add(b"d/a name that is rather long %d" % i, mode=0o600, data=b"%d" % (seed + i) * i)
         two.symlink(b"d/l%d" % i, b"/".join([b"target", b"%d" % (seed + i)] * 10))
     for i in range(12):
-        two.add(b"d/x%d" % i, data=noise(30000, seed + i), xattrs={b"user.x": noise(3000, seed + i)})
+        two.add(b"d/x%d" % i, data=noise(30000, seed + i),
+                xattrs={b"user.x": noise(3000, seed + i)})
     two.add(b"d/holes", data=noise(5000, seed) + bytes(1 << 20) + b"end")
     directory.mkdir()
-    return images.convert(tarn, images.from_tars(f"damage-{seed}", [one, two], directory), directory)
+    name = f"damage-{seed}"
+    return images.convert(tarn, images.from_tars(name, [one, two], directory), directory)
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +194,8 @@ def test_bootstrap_cannot_be_read(both, third, truth, tarn, place, tmp_path, lef
     for i in range(6):
         assert help_.read(other / "d" / f"f{i}") == noise(50000 + i, 5000 + i)
     log = help_.log_of(tarn)
-    assert re.search(r"/converted:latest: the disk cannot keep or read the copy of bootstraps/[0-9a-f]{64} that "
-                     r"is in use; .*unmount it, .* mount it again", log), log
+    assert re.search(r"/converted:latest: the disk cannot keep or read the copy of "
+                     r"bootstraps/[0-9a-f]{64} that is in use; .*unmount it, .* mount it again", log), log
     tarn("mount", both[0].converted, again)
     assert Answers(again, truth[0]).failed == 0
     tarn("umount", place, again, other)
@@ -215,8 +217,8 @@ class Disk:
         self.stack.enter_context(mounts.Mounted("tmpfs", "tmpfs", below, "size=24m"))
         with open(self.file, "wb") as file:
             file.truncate(16 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m0", "-O^has_journal", "-Elazy_itable_init=0", self.file],
-                       check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-m0", "-O^has_journal", "-Elazy_itable_init=0",
+                        self.file], check=True)
         root.mkdir(parents=True)
         self.stack.enter_context(mounts.Mounted("ext4", self.file, root, "loop"))
         root.chmod(0o700)
@@ -312,7 +314,7 @@ def test_disk_that_loses_a_bootstrap(both, truth, disk, tarn, place, tmp_path):
 
 
 def test_disk_that_is_gone(both, truth, disk, tarn, place, tmp_path):
-    """Reads go on without it, and so does an image that is mounted now; what is held of it is let go."""
+    """Reads go on without it, and so does an image that is mounted now."""
     again = tmp_path / "again"
     again.mkdir()
     tarn("mount", both[0].converted, place)

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/bus_guard.h"
 #include "base/file.h"
 #include "registry/blocking.h"
 #include "tests/support/http_script.h"
@@ -167,6 +169,40 @@ static void test_upload_elsewhere_refused(void **state)
     assert_non_null(strstr(err.text, "does not get the credentials for 127.0.0.1"));
     stop_servers(world);
     expect_count(&world->other, 0, "Authorization");
+}
+
+// Cuts the unnamed file with so many bytes that this process has open.
+static void cut_unnamed(off_t size)
+{
+    unsigned found = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct stat st;
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0 && st.st_size == size) {
+            assert_int_equal(0, ftruncate(fd, 0));
+            found++;
+        }
+    }
+    assert_int_equal(1, found);
+}
+
+// What was gathered cannot be read any more: that is an error, not the end of the process.
+static void test_upload_cut(void **state)
+{
+    enum { LENGTH = 12345 };
+    struct world *world = *state;
+    const struct tarn_http_rule rules[] = { { "POST /v2/r/blobs/uploads/", UPLOAD_AT_1, 0 } };
+    struct tarn_err err = { 0 };
+    struct tarn_upload *upload;
+    static const uint8_t bytes[LENGTH];
+    struct tarn_blob_id blob = { .size = LENGTH };
+    open_repository(world, rules, 1);
+    assert_int_equal(0, tarn_bus_guard_start(&err));
+    assert_int_equal(0, tarn_repository_upload(world->repository, &upload, &err));
+    assert_int_equal(0, tarn_blocking_write(world->blocking, upload, bytes, LENGTH, &err));
+    cut_unnamed(LENGTH);
+    tarn_sha256(bytes, LENGTH, &blob.digest);
+    assert_int_equal(-EIO, tarn_blocking_commit(world->blocking, upload, &blob, &err));
+    assert_non_null(strstr(err.text, "cannot be read: was it cut"));
 }
 
 // A registry that was started again knows its uploads no more.
@@ -525,6 +561,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_upload_elsewhere),
         TEST(test_upload_elsewhere_refused),
+        TEST(test_upload_cut),
         TEST(test_upload_forgotten),
         TEST(test_commit_answer_lost),
         TEST(test_upload_without_end),

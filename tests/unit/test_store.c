@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/bus_guard.h"
 #include "base/file.h"
 #include "daemon/store.h"
 #include "tests/support/test_bytes.h"
@@ -410,7 +411,9 @@ static void test_cut_data(void **state)
         assert_int_equal(put_row(file, i, blob.data + i * CHUNK), 0);
     tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/data", (char *)*state, file->name);
     assert_int_equal(truncate(path, CHUNK), 0);
+    const uint32_t distrusts = file->distrusts;
     assert_int_equal(put_row(file, 4, blob.data + 4 * CHUNK), 0);
+    assert_int_not_equal(file->distrusts, distrusts);
     const int want[CHUNKS] = { 0, -EIO, -EIO, -EIO, 0 };
     for (uint32_t i = 0; i < CHUNKS; i++) {
         assert_int_equal(tarn_data_file_verified(file, i), i == 4);
@@ -420,6 +423,82 @@ static void test_cut_data(void **state)
     assert_int_equal(tarn_data_file_read(file, 4 * CHUNK, scratch, 10), -EIO);
     for (uint32_t i = 0; i < CHUNKS; i++)
         assert_false(tarn_data_file_verified(file, i));
+    tarn_store_free(store);
+}
+
+static void overwrite(const char *path)
+{
+    tarn_autoclose int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(tarn_pwrite_full(fd, "other bytes", 11, 200), 0);
+}
+
+// A table that is damaged while it is mapped proves nothing, and is made again by who comes with its rows, if
+// nobody else relies on the file; else they get another file.
+static void test_table_damaged_in_use(void **state)
+{
+    struct blob blob;
+    make_blob(&blob, 1);
+    static uint8_t scratch[TARN_CHUNK_MAX];
+    struct tarn_err err;
+    assert_int_equal(tarn_bus_guard_start(&err), 0);
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *file = attach(store, &blob.rows);
+    struct tarn_row_chunk chunks[CHUNKS];
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        chunks[i] = tarn_rows_chunk(&blob.rows, i);
+        assert_int_equal(tarn_data_file_put(file, &chunks[i], blob.data + i * CHUNK), 0);
+    }
+    tarn_autofree char *path = tarn_asprintf("%s/blobs/%s/table", (char *)*state, file->name);
+    for (int how = 0; how < 3; how++) {
+        struct tarn_chunk_place place;
+        if (how < 2)
+            assert_int_equal(truncate(path, how == 0 ? 0 : 100), 0);
+        else
+            overwrite(path);
+        (void)tarn_store_find(store, &chunks[4].digest, CHUNK, NULL, &place);
+        assert_int_equal(tarn_data_file_check(file, &chunks[2], scratch), 0);
+        assert_int_equal(tarn_data_file_put(file, &chunks[4], blob.data + 4 * CHUNK), 0);
+        assert_false(tarn_data_file_same(file, &blob.rows));
+        atomic_store(&file->users, how == 2);
+        struct tarn_data_file *got = attach(store, &blob.rows);
+        assert_int_equal(got == file, how < 2);
+        assert_int_equal(tarn_data_file_same(file, &blob.rows), how < 2);
+        assert_int_equal(tarn_data_file_verified(file, 4), how == 2);
+        assert_int_equal(tarn_data_file_check(file, &chunks[4], scratch), 0);
+        assert_int_equal(put_row(got, 1, blob.data + CHUNK), 0);
+        assert_int_equal(tarn_data_file_read(file, CHUNK, scratch, CHUNK), 0);
+        assert_memory_equal(scratch, blob.data + CHUNK, CHUNK);
+    }
+    tarn_store_free(store);
+    store = open_store(*state); // the table that was overwritten is removed, with its data
+    assert_int_equal(tarn_data_file_verified(attach(store, &blob.rows), 0), false);
+    tarn_store_free(store);
+}
+
+// What is asked for behind the table's rows, or of lengths and places that no image has, is refused.
+static void test_wild_rows(void **state)
+{
+    struct blob blob;
+    make_blob(&blob, 1);
+    static uint8_t scratch[TARN_CHUNK_MAX];
+    struct tarn_store *store = open_store(*state);
+    struct tarn_data_file *file = attach(store, &blob.rows);
+    const struct tarn_row_chunk wild[] = {
+        { .row = CHUNKS + 1, .address = 0, .length = CHUNK },
+        { .row = UINT32_MAX, .address = 0, .length = CHUNK },
+        { .row = 1, .address = CHUNK, .length = TARN_CHUNK_MAX + 1 },
+        { .row = 1, .address = CHUNK, .length = SIZE_MAX - CHUNK + 1 },
+        { .row = 1, .address = CHUNKS * CHUNK - 1, .length = 2 },
+        { .row = 1, .address = UINT64_MAX, .length = 2 },
+    };
+    for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) {
+        assert_int_equal(tarn_data_file_check(file, &wild[i], scratch), -EIO);
+        assert_int_equal(tarn_data_file_lend(file, &wild[i], scratch), -EIO);
+        assert_int_equal(tarn_data_file_put(file, &wild[i], scratch), -EIO);
+        assert_false(tarn_data_file_verified(file, wild[i].row));
+        assert_false(tarn_data_file_written(file, wild[i].row));
+    }
     tarn_store_free(store);
 }
 
@@ -463,6 +542,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bootstraps, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_litter, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_cut_data, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_table_damaged_in_use, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_wild_rows, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_made_again, make_root, remove_root),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
