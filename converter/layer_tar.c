@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "converter/content_pieces.h"
+#include "converter/lower_links.h"
 #include "converter/tar_name.h"
 
 enum { BUFFER_SIZE = 256 << 10 };
@@ -24,11 +25,6 @@ struct layer_tar {
 static int out_of_memory(const struct layer_tar *tar)
 {
     return tarn_fail(tar->err, -ENOMEM, "out of memory");
-}
-
-static bool is_lower_link(const struct tarn_node *node)
-{
-    return node->inode && (node->inode->mode & S_IFMT) == 0;
 }
 
 // --- nodes that were written before their turn ---------------------------------------------------
@@ -166,12 +162,12 @@ static int fill_entry(struct layer_tar *tar, const struct tarn_node *node,
         .rdev_major = inode->major,
         .rdev_minor = inode->minor,
     };
-    if (is_lower_link(node) || S_ISLNK(inode->mode)) {
+    if (tarn_node_is_lower_link(node) || S_ISLNK(inode->mode)) {
         entry->link = inode->target.bytes;
         entry->link_length = inode->target.length;
     }
     int ret = set_xattrs(tar, inode, entry);
-    if (ret == 0 && !is_lower_link(node))
+    if (ret == 0)
         ret = set_hard_link(tar, node, entry);
     if (ret == 0 && S_ISREG(entry->type))
         ret = set_extents(tar, inode->content, entry);
@@ -235,29 +231,26 @@ static int write_node(struct layer_tar *tar, const struct tarn_node *node)
 }
 
 // --- the tree ------------------------------------------------------------------------------------
-// Writes a node and the directories on the way to it that were not yet, the root first.
-static int write_early(struct layer_tar *tar, struct tarn_node *node)
-{
-    while (!is_early(tar, node)) {
-        struct tarn_node *top = node;
-        while (top->parent && !is_early(tar, top->parent))
-            top = top->parent;
-        if (tarn_map_add(tar->early, node_hash(top), top) < 0)
-            return out_of_memory(tar);
-        const int ret = write_node(tar, top);
-        if (ret < 0)
-            return ret;
-    }
-    return 0;
-}
-
-static int write_all(struct layer_tar *tar, struct tarn_node *root)
+static int write_early(struct layer_tar *tar, const struct tarn_buf *order)
 {
     int ret = 0;
-    for (struct tarn_node *node = root; node && ret == 0; node = tarn_tree_next(node))
-        if (is_lower_link(node))
-            ret = write_early(tar, node);
-    for (struct tarn_node *node = root; node && ret == 0; node = tarn_tree_next(node))
+    for (size_t at = 0; at < order->length && ret == 0; at += sizeof(struct tarn_node *)) {
+        struct tarn_node *node;
+        memcpy(&node, order->data + at, sizeof node);
+        ret = tarn_map_add(tar->early, node_hash(node), node) < 0 ? out_of_memory(tar)
+                                                                  : write_node(tar, node);
+    }
+    return ret;
+}
+
+static int write_all(struct layer_tar *tar, struct tarn_tree *tree)
+{
+    tarn_autobuf struct tarn_buf order = { 0 };
+    int ret = tarn_lower_links_order(tree, &order, tar->err);
+    if (ret == 0)
+        ret = write_early(tar, &order);
+    for (struct tarn_node *node = tarn_tree_root(tree); node && ret == 0;
+         node = tarn_tree_next(node))
         if (!is_early(tar, node))
             ret = write_node(tar, node);
     return ret < 0 ? ret : tarn_tar_writer_finish(tar->writer, tar->err);
@@ -266,8 +259,7 @@ static int write_all(struct layer_tar *tar, struct tarn_node *root)
 int tarn_layer_tar_write(struct tarn_tree *tree, struct tarn_data_reader *data,
                          const struct tarn_tar_output *output, struct tarn_err *err)
 {
-    struct tarn_node *root = tarn_tree_root(tree);
-    for (struct tarn_node *node = root; node; node = tarn_tree_next(node))
+    for (struct tarn_node *node = tarn_tree_root(tree); node; node = tarn_tree_next(node))
         if (node->inode)
             node->inode->index = 0;
     struct layer_tar tar = {
@@ -278,7 +270,7 @@ int tarn_layer_tar_write(struct tarn_tree *tree, struct tarn_data_reader *data,
         .err = err,
     };
     const int ret =
-        tar.writer && tar.early && tar.buffer ? write_all(&tar, root) : out_of_memory(&tar);
+        tar.writer && tar.early && tar.buffer ? write_all(&tar, tree) : out_of_memory(&tar);
     tarn_tar_writer_free(tar.writer);
     tarn_map_free(tar.early);
     tarn_buf_release(&tar.firsts);
