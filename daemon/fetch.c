@@ -3,8 +3,8 @@
 
 #include <assert.h>
 #include <stdarg.h>
-#include <stddef.h>
 
+#include "base/container.h"
 #include "base/log.h"
 
 struct tarn_fetch *tarn_fetch_new(const struct tarn_fetch_options *options, struct tarn_err *err)
@@ -352,8 +352,7 @@ static int copy_target(struct tarn_fetch_run *run, uint32_t index,
 static void target_done(struct tarn_fetch_waiter *waiter, int status,
                         const struct tarn_chunk_bytes *bytes)
 {
-    struct tarn_fetch_row *row =
-        (struct tarn_fetch_row *)((char *)waiter - offsetof(struct tarn_fetch_row, target));
+    struct tarn_fetch_row *row = tarn_container_of(waiter, struct tarn_fetch_row, target);
     struct tarn_fetch_run *run = row->run;
     const uint32_t index = (uint32_t)(row - run->items);
     tarn_run_hold(run);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decoding on the pool: one job for each run at a time, which does all rows that can be done.
+#include "base/container.h"
 #include "daemon/fetch_internal.h"
-
-#include <stddef.h>
 
 static struct tarn_decoder *take_decoder(struct tarn_fetch *fetch)
 {
@@ -101,8 +100,7 @@ static void decoded(struct tarn_post *post);
 
 static void decode(struct tarn_job *job)
 {
-    struct tarn_fetch_run *run =
-        (struct tarn_fetch_run *)((char *)job - offsetof(struct tarn_fetch_run, job));
+    struct tarn_fetch_run *run = tarn_container_of(job, struct tarn_fetch_run, job);
     struct tarn_decoder *decoder = take_decoder(run->fetch);
     bool wrong = false;
     for (uint32_t i = 0; i < run->rows.count; i++) {
@@ -170,8 +168,7 @@ static void right_row(struct tarn_fetch_run *run, uint32_t index)
 
 static void decoded(struct tarn_post *post)
 {
-    struct tarn_fetch_run *run =
-        (struct tarn_fetch_run *)((char *)post - offsetof(struct tarn_fetch_run, post));
+    struct tarn_fetch_run *run = tarn_container_of(post, struct tarn_fetch_run, post);
     run->decoding = false;
     const uint64_t mask = run->mask;
     for (uint32_t i = 0; i < run->rows.count; i++)

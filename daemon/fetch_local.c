@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chunks that the store has already: checked where they are, or copied from another data file.
+#include "base/container.h"
 #include "daemon/fetch_internal.h"
-
-#include <stddef.h>
 
 enum local_result {
     LOCAL_RIGHT,
@@ -28,7 +27,7 @@ static void local_done(struct tarn_post *post);
 // Reads the source and proves it; the bits of a wrong one are cleared by the check.
 static void work(struct tarn_job *job)
 {
-    struct local_job *local = (struct local_job *)((char *)job - offsetof(struct local_job, job));
+    struct local_job *local = tarn_container_of(job, struct local_job, job);
     struct tarn_fetch_run *run = local->run;
     struct tarn_row_chunk there = local->chunk;
     there.row = local->place.row;
@@ -68,7 +67,7 @@ static void count(const struct local_job *local)
 
 static void local_done(struct tarn_post *post)
 {
-    struct local_job *local = (struct local_job *)((char *)post - offsetof(struct local_job, post));
+    struct local_job *local = tarn_container_of(post, struct local_job, post);
     struct tarn_fetch_run *run = local->run;
     struct tarn_fetch_row *row = &run->items[local->index];
     count(local);

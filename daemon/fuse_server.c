@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
+#include "base/container.h"
 #include "base/log.h"
 
 enum { THREADS_MAX = 16, DRAIN_MS = 20 };
@@ -97,8 +98,7 @@ static void try_destroy(uv_timer_t *timer)
 // On the loop: no thread reads the connection any more; replies may still be under way.
 static void connection_over(struct tarn_post *post)
 {
-    struct tarn_connection *connection =
-        (struct tarn_connection *)((char *)post - offsetof(struct tarn_connection, ended));
+    struct tarn_connection *connection = tarn_container_of(post, struct tarn_connection, ended);
     for (unsigned i = 0; i < connection->thread_count; i++)
         pthread_join(connection->threads[i], NULL);
     uv_timer_init(tarn_loop_queue_loop(connection->server->options.queue), &connection->drain);

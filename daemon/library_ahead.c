@@ -2,9 +2,9 @@
 #include "daemon/library_ahead.h"
 
 #include <elf.h>
-#include <stddef.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "daemon/elf_needs.h"
 #include "daemon/fetch_plan.h"
 #include "daemon/library_search.h"
@@ -92,7 +92,7 @@ static void examined(struct tarn_post *post);
 
 static void examine(struct tarn_job *job)
 {
-    struct library *library = (struct library *)((char *)job - offsetof(struct library, job));
+    struct library *library = tarn_container_of(job, struct library, job);
     const struct tarn_erofs *erofs = &library->slot->image->bootstrap.erofs;
     struct tarn_erofs_inode inode;
     struct tarn_elf_needs needs = { 0 };
@@ -122,7 +122,7 @@ static void start_examining(struct library *library)
 
 static void came(struct tarn_fetch_waiter *waiter, int status, const struct tarn_chunk_bytes *bytes)
 {
-    struct library *library = (struct library *)((char *)waiter - offsetof(struct library, waiter));
+    struct library *library = tarn_container_of(waiter, struct library, waiter);
     if (status < 0 || bytes) // not to be had, or not kept
         library_free(library);
     else
@@ -234,7 +234,7 @@ static void want_library(const struct library *parent, uint64_t nid)
 
 static void examined(struct tarn_post *post)
 {
-    struct library *library = (struct library *)((char *)post - offsetof(struct library, post));
+    struct library *library = tarn_container_of(post, struct library, post);
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
     if (source_of(library, &inode, &source) < 0) {
@@ -257,7 +257,7 @@ static void examined(struct tarn_post *post)
 
 static void begun(struct tarn_post *post)
 {
-    struct library *library = (struct library *)((char *)post - offsetof(struct library, post));
+    struct library *library = tarn_container_of(post, struct library, post);
     if (tarn_nid_set_add(&library->slot->image->libraries, library->nid))
         start_examining(library);
     else

@@ -3,8 +3,8 @@
 // missing, and when none is, a thread of the pool answers it.
 #include <fcntl.h>
 #include <signal.h>
-#include <stddef.h>
 
+#include "base/container.h"
 #include "base/log.h"
 #include "daemon/fuse_internal.h"
 #include "daemon/library_ahead.h"
@@ -147,7 +147,7 @@ static void fail_read(struct tarn_pending_read *read, int status)
 
 static void reread(struct tarn_post *post)
 {
-    advance((struct tarn_pending_read *)((char *)post - offsetof(struct tarn_pending_read, post)));
+    advance(tarn_container_of(post, struct tarn_pending_read, post));
 }
 
 // On the pool. What was local may have been lost meanwhile, and can be made again.
@@ -172,8 +172,7 @@ static void not_answered(struct tarn_pending_read *read, int status)
 // On the pool.
 static void answer(struct tarn_job *job)
 {
-    struct tarn_pending_read *read =
-        (struct tarn_pending_read *)((char *)job - offsetof(struct tarn_pending_read, job));
+    struct tarn_pending_read *read = tarn_container_of(job, struct tarn_pending_read, job);
     struct tarn_connection *connection = connection_of(read);
     struct tarn_erofs_inode inode;
     struct tarn_read_source source;
@@ -255,8 +254,7 @@ static bool has_time(const struct tarn_pending_read *read, int status)
 static void woken(struct tarn_fetch_waiter *waiter, int status,
                   const struct tarn_chunk_bytes *bytes)
 {
-    struct tarn_pending_read *read =
-        (struct tarn_pending_read *)((char *)waiter - offsetof(struct tarn_pending_read, waiter));
+    struct tarn_pending_read *read = tarn_container_of(waiter, struct tarn_pending_read, waiter);
     if (!read->req) {
         free_read(read);
         return;
@@ -402,8 +400,7 @@ static void interrupted(fuse_req_t req, void *data)
 
 static void arrived(struct tarn_post *post)
 {
-    struct tarn_pending_read *read =
-        (struct tarn_pending_read *)((char *)post - offsetof(struct tarn_pending_read, post));
+    struct tarn_pending_read *read = tarn_container_of(post, struct tarn_pending_read, post);
     const struct tarn_node_image *image = read->slot->image;
     read->start = now_of(connection_of(read));
     read->again = image->timed_out > 0 && read->start - image->timed_out < AGAIN_MS;

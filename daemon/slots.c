@@ -2,7 +2,8 @@
 #include "daemon/slots.h"
 
 #include <pthread.h>
-#include <stddef.h>
+
+#include "base/container.h"
 
 struct tarn_slots {
     struct tarn_loop_queue *queue;
@@ -123,7 +124,7 @@ struct tarn_slot *tarn_slots_get(struct tarn_slots *slots, uint32_t number)
 // On the loop: nobody can find the slot any more.
 static void free_slot(struct tarn_post *post)
 {
-    struct tarn_slot *slot = (struct tarn_slot *)((char *)post - offsetof(struct tarn_slot, ended));
+    struct tarn_slot *slot = tarn_container_of(post, struct tarn_slot, ended);
     struct tarn_slots *slots = slot->slots;
     tarn_node_image_unref(slot->image);
     tarn_share_unref(slot->share);

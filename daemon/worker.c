@@ -2,10 +2,10 @@
 #include "daemon/worker_internal.h"
 
 #include <signal.h>
-#include <stddef.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 
+#include "base/container.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -147,8 +147,7 @@ static void detach_alone(const struct tarn_worker *worker)
 static void base_detached(struct tarn_mounter_wait *wait, int status, int descriptor,
                           const struct tarn_err *err)
 {
-    struct detaching *detaching =
-        (struct detaching *)((char *)wait - offsetof(struct detaching, wait));
+    struct detaching *detaching = tarn_container_of(wait, struct detaching, wait);
     if (descriptor >= 0)
         close(descriptor);
     if (status < 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
-#include <stddef.h>
 
+#include "base/container.h"
 #include "base/log.h"
 #include "daemon/control_message.h"
 #include "daemon/worker_internal.h"
@@ -104,8 +104,7 @@ static void set_readahead(struct tarn_worker *worker)
 static void cloned(struct tarn_mounter_wait *wait, int status, int descriptor,
                    const struct tarn_err *err)
 {
-    struct tarn_session *session =
-        (struct tarn_session *)((char *)wait - offsetof(struct tarn_session, wait));
+    struct tarn_session *session = tarn_container_of(wait, struct tarn_session, wait);
     session->busy = false;
     if (status < 0 || !session->client) {
         if (descriptor >= 0)
