@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -92,21 +93,29 @@ static int open_log(const char *root, struct tarn_err *err)
     return fd;
 }
 
-static void exec_tarnd(const char *program, const struct tarn_client_options *options, int log)
+static void exec_tarnd(const char *program, const struct tarn_client_options *options, int log,
+                       int ready)
 {
+    enum { READY = STDERR_FILENO + 1 };
     const int null = open("/dev/null", O_RDONLY);
-    if (setsid() < 0 || chdir("/") < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
-        dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
+    const int high = fcntl(log, F_DUPFD, READY + 1); // out of the way
+    if (setsid() < 0 || chdir("/") < 0 || null < 0 || high < 0 || dup2(null, STDIN_FILENO) < 0 ||
+        dup2(high, STDOUT_FILENO) < 0 || dup2(high, STDERR_FILENO) < 0 ||
+        (ready == READY ? fcntl(READY, F_SETFD, 0) : dup2(ready, READY)) < 0)
         _exit(EXEC_FAILED);
-    close_range(STDERR_FILENO + 1, ~0U, 0);
+    close_range(READY + 1, ~0U, 0);
+    char number[16];
+    snprintf(number, sizeof number, "%d", READY);
     if (options->idle)
-        execlp(program, "tarnd", "--root", options->root, "--idle", options->idle, (char *)NULL);
+        execlp(program, "tarnd", "--root", options->root, "--ready", number, "--idle",
+               options->idle, (char *)NULL);
     else
-        execlp(program, "tarnd", "--root", options->root, (char *)NULL);
+        execlp(program, "tarnd", "--root", options->root, "--ready", number, (char *)NULL);
     dprintf(STDERR_FILENO, "error: cannot run %s: %s\n", program, strerror(errno));
     _exit(EXEC_FAILED);
 }
 
+// Returns when the daemon lets clients in, or has ended.
 static int spawn(const struct tarn_client_options *options, pid_t *pid, struct tarn_err *err)
 {
     tarn_autofree char *program = find_tarnd();
@@ -115,10 +124,19 @@ static int spawn(const struct tarn_client_options *options, pid_t *pid, struct t
     tarn_autoclose int log = open_log(options->root, err);
     if (log < 0)
         return log;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return tarn_fail_errno(err, -errno, "cannot start tarnd");
     *pid = fork();
     if (*pid == 0)
-        exec_tarnd(program, options, log);
-    return *pid < 0 ? tarn_fail_errno(err, -errno, "cannot start tarnd") : 0;
+        exec_tarnd(program, options, log, ends[1]);
+    const int code = *pid < 0 ? -errno : 0;
+    close(ends[1]);
+    struct pollfd ready = { .fd = ends[0] };
+    if (code == 0)
+        (void)poll(&ready, 1, START_MS); // what comes of it is seen by connecting
+    close(ends[0]);
+    return code < 0 ? tarn_fail_errno(err, code, "cannot start tarnd") : 0;
 }
 
 // What the daemon said last, which is why it did not start.
@@ -163,6 +181,7 @@ static int connect_or_start(const struct tarn_client_options *options, int *fd,
 {
     pid_t pid = -1;
     for (int waited = 0;; waited += PAUSE_MS) {
+        const bool started = pid > 0;
         int ret = connect_once(options->root, fd);
         if (ret == 0)
             return check_peer(options, *fd, err);
@@ -181,13 +200,11 @@ static int connect_or_start(const struct tarn_client_options *options, int *fd,
         if (waited >= START_MS)
             return tarn_fail(err, -ETIMEDOUT, "tarnd does not answer; its log is %s/run/tarnd.log",
                              options->root);
-        if (pid < 0)
-            ret = spawn(options, &pid, err);
-        else
-            ret = 0;
+        ret = pid < 0 ? spawn(options, &pid, err) : 0;
         if (ret < 0)
             return ret;
-        pause_ms(PAUSE_MS);
+        if (started)
+            pause_ms(PAUSE_MS);
     }
 }
 

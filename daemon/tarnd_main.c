@@ -2,6 +2,7 @@
 // tarnd, the node daemon. `tarn mount` starts it; see tarnd(8).
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
@@ -17,29 +18,43 @@
 #include "daemon/worker.h"
 
 static const char usage[] =
-    "usage: tarnd [--root DIR] [--idle SECONDS]\n"
+    "usage: tarnd [--root DIR] [--idle SECONDS] [--ready FD]\n"
     "\n"
     "Serves the images that `tarn mount` mounts. One daemon for each root.\n"
     "  --root DIR       where everything is kept (default: $TARN_ROOT, else /var/lib/tarn,\n"
     "                   without root $XDG_DATA_HOME/tarn or ~/.local/share/tarn)\n"
-    "  --idle SECONDS   how long it stays after its last mount (default: 10)\n";
+    "  --idle SECONDS   how long it stays after its last mount (default: 10)\n"
+    "  --ready FD       an open descriptor, which is closed when clients can come\n";
 
 enum { IDLE_DEFAULT = 10, IDLE_MAX = 1000000, LOCK_WAIT_MS = 10000, LOCK_PAUSE_MS = 10 };
 
 struct arguments {
     const char *root;
     unsigned idle;
+    int ready;
 };
+
+// No process that is started from here on may keep it open.
+static bool take_ready(const char *text, int *fd)
+{
+    char *end;
+    const unsigned long number = strtoul(text, &end, 10);
+    if (*text >= '0' && *text <= '9' && *end == '\0' && number > STDERR_FILENO &&
+        number <= INT_MAX && fcntl((int)number, F_SETFD, FD_CLOEXEC) == 0) {
+        *fd = (int)number;
+        return true;
+    }
+    fprintf(stderr, "tarnd: '%s' is no open descriptor\n", text);
+    return false;
+}
 
 // 0 go on, else the exit status + 1.
 static int parse_arguments(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {
-        { "root", required_argument, NULL, 'r' },
-        { "idle", required_argument, NULL, 'i' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },
-        { 0 },
+        { "root", required_argument, NULL, 'r' },  { "idle", required_argument, NULL, 'i' },
+        { "ready", required_argument, NULL, 'f' }, { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },     { 0 },
     };
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
@@ -56,6 +71,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments)
                 return 3;
             }
             arguments->idle = (unsigned)seconds;
+            break;
+        case 'f':
+            if (!take_ready(optarg, &arguments->ready))
+                return 3;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -125,9 +144,11 @@ static int serve(const struct arguments *arguments, struct tarn_err *err)
     if (ret < 0)
         return ret;
     tarn_autoclose int run = -1;
-    struct tarn_worker_options options = {
-        .root = root, .lock = -1, .mounter = -1, .idle_seconds = arguments->idle
-    };
+    struct tarn_worker_options options = { .root = root,
+                                           .lock = -1,
+                                           .mounter = -1,
+                                           .ready = arguments->ready,
+                                           .idle_seconds = arguments->idle };
     ret = open_run(root, &run, err);
     if (ret == 0)
         ret = lock_root(run, &options.lock, err);
@@ -162,7 +183,7 @@ int main(int argc, char **argv)
     if (tarn_open_standard_files() < 0)
         return 1;
     signal(SIGXFSZ, SIG_IGN); // a limit of file sizes is as a full disk
-    struct arguments arguments = { .idle = IDLE_DEFAULT };
+    struct arguments arguments = { .idle = IDLE_DEFAULT, .ready = -1 };
     const int done = parse_arguments(argc, argv, &arguments);
     if (done > 0)
         return done - 1;

@@ -403,6 +403,8 @@ int tarn_worker_run(const struct tarn_worker_options *options, struct tarn_err *
         ret = start_serving(worker, err);
     if (ret < 0)
         return ret; // the process ends: threads and handles are left to it
+    if (worker->options.ready >= 0)
+        close(worker->options.ready);
     tarn_worker_settle(worker);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     free_parts(worker);

@@ -11,6 +11,7 @@ struct tarn_worker_options {
     int run_directory; // <root>/run; borrowed
     int lock;          // on <root>/run/lock; taken over, closed when another daemon may start
     int mounter;       // the mounter's socket, taken over; -1 without root: a connection a mount
+    int ready;         // taken over; closed when clients can come; -1: nobody waits for that
     unsigned idle_seconds; // without mounts, then it ends
 };
 

@@ -120,6 +120,23 @@ def test_root_of_a_stranger(two, tarn, place, what):
     assert done.returncode == 1 and message in done.stderr, done
 
 
+def test_daemon_says_when_clients_can_come(tarn):
+    tarnd = environment.BUILD / "tarnd"
+    read, write = os.pipe()
+    with subprocess.Popen([tarnd, "--root", tarn.root, "--ready", str(write)], pass_fds=[write],
+                          stderr=subprocess.PIPE) as process:
+        os.close(write)
+        assert os.read(read, 1) == b""
+        os.close(read)
+        assert tarn.json("ps")["pid"] == process.pid
+        process.terminate()
+        assert process.communicate(timeout=300)[1] == b"" and process.returncode == 0
+    for words in ("2", "999", "x", ""):
+        done = subprocess.run([tarnd, "--root", tarn.root, "--ready", words], check=False,
+                              capture_output=True, text=True, timeout=300)
+        assert done.returncode == 2 and f"'{words}' is no open descriptor" in done.stderr, done
+
+
 def test_daemon_of_a_stranger(two, tarn, place):
     """It gets neither credentials nor a directory."""
     (tarn.root / "run").mkdir(parents=True)
