@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -162,22 +161,48 @@ int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err)
     }
 }
 
-static int remove_children(int fd)
+static int open_entries(int dirfd, const char *path, DIR **directory)
 {
-    DIR *dir = fdopendir(fd);
-    if (!dir) {
-        const int ret = -errno;
+    const int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    *directory = fd < 0 ? NULL : fdopendir(fd);
+    const int ret = *directory ? 0 : -errno;
+    if (!*directory && fd >= 0)
         close(fd);
-        return ret;
+    return ret;
+}
+
+int tarn_directory_open(int dirfd, DIR **directory)
+{
+    return open_entries(dirfd, ".", directory);
+}
+
+void tarn_file_sweep(int dirfd, const char *prefix)
+{
+    static const char suffix[] = ".tmp";
+    tarn_autodir DIR *dir = NULL;
+    if (tarn_directory_open(dirfd, &dir) < 0)
+        return;
+    const size_t start = strlen(prefix);
+    const size_t end = sizeof suffix - 1;
+    const struct dirent *entry;
+    while ((entry = readdir(dir))) {
+        const size_t length = strlen(entry->d_name);
+        if (length > start + end && strncmp(entry->d_name, prefix, start) == 0 &&
+            strcmp(entry->d_name + length - end, suffix) == 0)
+            unlinkat(dirfd, entry->d_name, 0);
     }
-    int ret = 0;
+}
+
+static int remove_children(int parent, const char *path)
+{
+    tarn_autodir DIR *dir = NULL;
+    int ret = open_entries(parent, path, &dir);
     const struct dirent *entry;
     while (ret == 0 && (entry = readdir(dir))) {
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         ret = tarn_remove_tree(dirfd(dir), entry->d_name, NULL);
     }
-    closedir(dir);
     return ret;
 }
 
@@ -187,8 +212,7 @@ int tarn_remove_tree(int dirfd, const char *path, struct tarn_err *err)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return tarn_fail_errno(err, -errno, "cannot remove %s", path);
-    const int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int ret = fd < 0 ? -errno : remove_children(fd);
+    int ret = remove_children(dirfd, path);
     if (ret == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
         ret = -errno;
     return ret < 0 ? tarn_fail_errno(err, ret, "cannot remove %s", path) : 0;

@@ -3,6 +3,7 @@
 #ifndef TARN_BASE_FILE_H
 #define TARN_BASE_FILE_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,19 @@ int tarn_file_replace(int dirfd, const char *path, const void *data, size_t leng
 // again.
 int tarn_file_replace_unsynced(int dirfd, const char *path, const void *data, size_t length,
                                struct tarn_err *err) tarn_must_check;
+
+// Removes from the directory what processes that died in one of these left of files whose names start with
+// prefix. Best effort; nobody replaces such a file meanwhile.
+void tarn_file_sweep(int dirfd, const char *prefix);
+
+// Yields the entries of the directory that dirfd, which is only borrowed, names. 0 or -errno.
+int tarn_directory_open(int dirfd, DIR **directory) tarn_must_check;
+static inline void tarn_closedir_p(DIR **directory)
+{
+    if (*directory)
+        closedir(*directory);
+}
+#define tarn_autodir tarn_cleanup(tarn_closedir_p)
 
 // Makes path and its missing parents. Existing directories are fine.
 int tarn_mkdirs(const char *path, mode_t mode, struct tarn_err *err) tarn_must_check;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/store_internal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 
 #include "base/file.h"
@@ -76,19 +75,14 @@ static void scan_entry(struct tarn_store *store, const char *name)
 
 static int scan(struct tarn_store *store, struct tarn_err *err)
 {
-    const int fd = openat(store->blobs, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    if (!directory) {
-        const int ret = -errno;
-        if (fd >= 0)
-            close(fd);
+    tarn_autodir DIR *directory = NULL;
+    const int ret = tarn_directory_open(store->blobs, &directory);
+    if (ret < 0)
         return tarn_fail_errno(err, ret, "store: cannot list blobs");
-    }
     const struct dirent *entry;
     while ((entry = readdir(directory)))
         if (is_our_name(entry->d_name))
             scan_entry(store, entry->d_name);
-    closedir(directory);
     return 0;
 }
 
@@ -110,7 +104,7 @@ int tarn_store_open(const char *root, struct tarn_store **store, struct tarn_err
     if (ret == 0)
         ret = scan(opened, err);
     if (ret == 0)
-        tarn_store_sweep_bootstraps(opened);
+        tarn_file_sweep(opened->bootstraps, ""); // of writers that were killed
     if (ret < 0) {
         tarn_store_free(opened);
         return ret;

@@ -2,7 +2,6 @@
 // Bootstraps: mapped from unnamed files, and unpacked straight into these, so that none is ever in the
 // daemon's own memory but on a disk that cannot be written. What is mapped is never what has a name in the
 // store: whoever cuts, changes or removes that harms no mount.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -221,22 +220,4 @@ int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf 
     if (tarn_file_replace_unsynced(store->bootstraps, hex, bytes->data, bytes->length, &fault) < 0)
         tarn_log(TARN_LOG_WARNING, "store: %s; it will be fetched again", fault.text);
     return 0;
-}
-
-void tarn_store_sweep_bootstraps(struct tarn_store *store)
-{
-    const int fd = openat(store->bootstraps, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    if (!directory) {
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    const struct dirent *entry;
-    while ((entry = readdir(directory))) {
-        const char *suffix = strrchr(entry->d_name, '.');
-        if (suffix && strcmp(suffix, ".tmp") == 0)
-            unlinkat(store->bootstraps, entry->d_name, 0);
-    }
-    closedir(directory);
 }

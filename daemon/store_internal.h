@@ -18,7 +18,4 @@ struct tarn_store {
     struct tarn_chunk_index *index;
 };
 
-// store_bootstrap.c: removes what writers left that were killed.
-void tarn_store_sweep_bootstraps(struct tarn_store *store);
-
 #endif

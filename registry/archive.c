@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/archive.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <pthread.h>
@@ -341,15 +340,10 @@ static int add_part(struct parts *parts, const struct tarn_archive_part *part)
 
 static int add_new_blobs(struct parts *parts, int directory)
 {
-    const int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        const int ret = -errno;
-        if (fd >= 0)
-            close(fd);
+    tarn_autodir DIR *dir = NULL;
+    int ret = tarn_directory_open(directory, &dir);
+    if (ret < 0)
         return ret;
-    }
-    int ret = 0;
     const struct dirent *entry;
     struct tarn_digest digest;
     while (ret == 0 && (entry = readdir(dir))) {
@@ -370,7 +364,6 @@ static int add_new_blobs(struct parts *parts, int directory)
         if (ret < 0 && part.fd >= 0)
             close(part.fd);
     }
-    closedir(dir);
     return ret;
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/blob_file.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+
+#include "base/file.h"
 
 enum { NAME_TRIES = 10000 };
 
@@ -132,13 +133,9 @@ static void sweep_one(int directory, const char *name)
 
 void tarn_blob_file_sweep(int directory)
 {
-    const int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
+    tarn_autodir DIR *dir = NULL;
+    if (tarn_directory_open(directory, &dir) < 0)
         return;
-    }
     const struct dirent *entry;
     while ((entry = readdir(dir))) {
         const size_t length = strlen(entry->d_name);
@@ -146,5 +143,4 @@ void tarn_blob_file_sweep(int directory)
             strcmp(entry->d_name + length - 4, ".tmp") == 0)
             sweep_one(directory, entry->d_name);
     }
-    closedir(dir);
 }

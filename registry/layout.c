@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "registry/layout.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -228,26 +227,6 @@ static int layout_commit(struct tarn_disk *disk, struct tarn_blob_file *file,
     return ret < 0 ? tarn_fail(err, ret, "out of memory") : 0;
 }
 
-// Removes what tarn_file_replace() of a process that died left behind; the flock is held.
-static void sweep_index(int directory)
-{
-    const int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    const struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        const size_t length = strlen(entry->d_name);
-        if (strncmp(entry->d_name, "index.json.", 11) == 0 && length > 15 &&
-            strcmp(entry->d_name + length - 4, ".tmp") == 0)
-            unlinkat(directory, entry->d_name, 0);
-    }
-    closedir(dir);
-}
-
 static bool lists(const json_t *manifests, const json_t *entry)
 {
     size_t i;
@@ -332,7 +311,7 @@ static int change_index(struct layout *layout, int directory,
     tarn_autofree char *text = tarn_json_dump(index);
     if (!text)
         return tarn_fail(err, -ENOMEM, "out of memory");
-    sweep_index(directory);
+    tarn_file_sweep(directory, "index.json."); // the flock is held
     ret = tarn_file_replace(directory, "index.json", text, strlen(text), err);
     if (ret == 0 && fsync(directory) < 0)
         ret = tarn_fail_errno(err, -errno, "cannot write the directory");
@@ -442,19 +421,14 @@ static void layout_close(struct tarn_disk *disk)
 // The name of something in the directory, in fresh memory, or NULL if it is empty.
 static char *first_entry(int directory)
 {
-    const int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
+    tarn_autodir DIR *dir = NULL;
+    if (tarn_directory_open(directory, &dir) < 0)
         return NULL;
-    }
     char *name = NULL;
     const struct dirent *entry;
     while (!name && (entry = readdir(dir)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             name = strdup(entry->d_name);
-    closedir(dir);
     return name;
 }
 
