@@ -80,10 +80,10 @@ static int unmount(const char *path, bool lazy, struct tarn_err *err)
 }
 
 // The mount is off; whether the daemon has let go is worth a word, not a failure.
-static void wait_until_gone(const char *root, const char *path, uint32_t slot)
+static void wait_until_gone(const char *root, const char *path, uint32_t slot, bool lazy)
 {
     tarn_autojson json_t *message =
-        json_pack("{s:s, s:I}", "op", "umount", "slot", (json_int_t)slot);
+        json_pack("{s:s, s:I, s:b}", "op", "umount", "slot", (json_int_t)slot, "lazy", lazy);
     const struct tarn_client_options options = { root, false, NULL, message };
     tarn_autojson json_t *answer = NULL;
     tarn_autoclose int fd = -1;
@@ -106,7 +106,7 @@ static int umount_one(const char *root, const char *directory, bool lazy, struct
     if (ret == 0)
         ret = unmount(path, lazy, err);
     if (ret == 0 && slot > 0)
-        wait_until_gone(root, path, slot);
+        wait_until_gone(root, path, slot, lazy);
     return ret;
 }
 

@@ -15,14 +15,15 @@ struct tarn_session {
     struct tarn_client *client; // NULL: it has gone
     enum session_kind kind;
     struct tarn_mounter_wait wait;
-    bool busy;       // an answer of the opener or the mounter is still to come
-    char *directory; // MOUNT
-    int ino32;       // MOUNT: 0, 1, or -1: as the image's architecture asks for
-    uint32_t slot;   // 0: none yet
-    uint64_t since;  // UMOUNT: when it began, ms
+    bool busy;         // an answer of the opener or the mounter is still to come
+    char *directory;   // MOUNT
+    int ino32;         // MOUNT: 0, 1, or -1: as the image's architecture asks for
+    uint32_t slot;     // 0: none yet
+    uint64_t since;    // UMOUNT: when it began, ms
+    unsigned patience; // UMOUNT: ms to wait for files that are still open
 };
 
-enum { ELSEWHERE_MS = 300, BUSY_MS = 5000, READAHEAD_KB = 128 };
+enum { ELSEWHERE_MS = 300, BUSY_MS = 5000, LAZY_MS = 500, READAHEAD_KB = 128 };
 
 static void end_session(struct tarn_session *session)
 {
@@ -269,7 +270,7 @@ static bool answer_umount(struct tarn_session *session)
     } else if (tarn_slots_state(worker->slots, slot) != TARN_SLOT_GONE) {
         if (waited > ELSEWHERE_MS)
             answer = "elsewhere";
-    } else if (waited > BUSY_MS) {
+    } else if (waited > session->patience) {
         answer = "busy";
     }
     tarn_slot_put(slot);
@@ -306,6 +307,7 @@ static void start_umount(struct tarn_worker *worker, struct tarn_client *client,
         return;
     }
     session->slot = (uint32_t)slot;
+    session->patience = json_is_true(json_object_get(message, "lazy")) ? LAZY_MS : BUSY_MS;
     uv_update_time(&worker->loop);
     session->since = uv_now(&worker->loop);
     if (worker->watch)
