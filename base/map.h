@@ -12,6 +12,12 @@
 
 struct tarn_map;
 
+// A hash of an address, for keys that are objects in memory.
+static inline uint64_t tarn_map_hash_address(const void *address)
+{
+    return (uint64_t)(uintptr_t)address * UINT64_C(0x9e3779b97f4a7c15) >> 20;
+}
+
 // True if value is the one that key names.
 typedef bool tarn_map_equal(const void *key, const void *value);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "converter/decompress.h"
 
-#include "base/bytes.h"
 #include "converter/decompress_internal.h"
 
 enum { PROBE = 10 }; // the longest magic, that of bzip2

@@ -28,11 +28,6 @@ static int out_of_memory(const struct layer_tar *tar)
 }
 
 // --- nodes that were written before their turn ---------------------------------------------------
-static uint64_t node_hash(const struct tarn_node *node)
-{
-    return (uint64_t)(uintptr_t)node * UINT64_C(0x9e3779b97f4a7c15) >> 20;
-}
-
 static bool same_node(const void *key, const void *value)
 {
     return key == value;
@@ -40,7 +35,7 @@ static bool same_node(const void *key, const void *value)
 
 static bool is_early(const struct layer_tar *tar, const struct tarn_node *node)
 {
-    return tarn_map_get(tar->early, node_hash(node), node, same_node);
+    return tarn_map_get(tar->early, tarn_map_hash_address(node), node, same_node);
 }
 
 // --- paths ---------------------------------------------------------------------------------------
@@ -237,8 +232,9 @@ static int write_early(struct layer_tar *tar, const struct tarn_buf *order)
     for (size_t at = 0; at < order->length && ret == 0; at += sizeof(struct tarn_node *)) {
         struct tarn_node *node;
         memcpy(&node, order->data + at, sizeof node);
-        ret = tarn_map_add(tar->early, node_hash(node), node) < 0 ? out_of_memory(tar)
-                                                                  : write_node(tar, node);
+        ret = tarn_map_add(tar->early, tarn_map_hash_address(node), node) < 0
+                  ? out_of_memory(tar)
+                  : write_node(tar, node);
     }
     return ret;
 }

@@ -40,11 +40,6 @@ bool tarn_node_is_lower_link(const struct tarn_node *node)
     return node->inode && (node->inode->mode & S_IFMT) == 0;
 }
 
-static uint64_t node_hash(const struct tarn_node *node)
-{
-    return (uint64_t)(uintptr_t)node * UINT64_C(0x9e3779b97f4a7c15) >> 20;
-}
-
 static bool is_of_node(const void *key, const void *value)
 {
     return ((const struct step *)value)->node == key;
@@ -52,7 +47,7 @@ static bool is_of_node(const void *key, const void *value)
 
 static struct step *find_step(const struct order *order, const struct tarn_node *node)
 {
-    return tarn_map_get(order->steps, node_hash(node), node, is_of_node);
+    return tarn_map_get(order->steps, tarn_map_hash_address(node), node, is_of_node);
 }
 
 // --- what is to be ordered -----------------------------------------------------------------------
@@ -62,7 +57,7 @@ static int add_steps(struct order *order, struct tarn_node *node)
 {
     for (; node && !find_step(order, node); node = node->parent) {
         struct step *step = tarn_arena_alloc(order->arena, sizeof *step);
-        if (!step || tarn_map_add(order->steps, node_hash(node), step) < 0)
+        if (!step || tarn_map_add(order->steps, tarn_map_hash_address(node), step) < 0)
             return -ENOMEM;
         step->node = node;
     }

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/bytes.h"
 #include "converter/tar_name.h"
 
 // Where the fields stand, and how long they are.

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/bytes.h"
 #include "converter/tar_name.h"
 
 enum { MESSAGE = 80 };

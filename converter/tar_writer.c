@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/base64.h"
 #include "base/buf.h"
-#include "base/bytes.h"
 
 // Fields of a ustar header.
 enum {
@@ -137,19 +137,8 @@ static int add_encoded_name(struct tarn_buf *key, const char *name)
 // Without '=' at the end, as libarchive writes it.
 static int add_base64(struct tarn_buf *out, const uint8_t *bytes, size_t length)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    int ret = 0;
-    for (size_t i = 0; i < length && ret == 0; i += 3) {
-        const size_t n = length - i < 3 ? length - i : 3;
-        uint32_t bits = (uint32_t)bytes[i] << 16;
-        bits |= n > 1 ? (uint32_t)bytes[i + 1] << 8 : 0;
-        bits |= n > 2 ? (uint32_t)bytes[i + 2] : 0;
-        char text[4];
-        for (unsigned k = 0; k < 4; k++)
-            text[k] = digits[bits >> (18 - 6 * k) & 63];
-        ret = tarn_buf_append(out, text, n + 1);
-    }
-    return ret;
+    tarn_autofree char *text = tarn_base64_encode(bytes, length);
+    return text ? tarn_buf_append(out, text, strcspn(text, "=")) : -ENOMEM;
 }
 
 static int add_xattr(struct tarn_buf *records, const struct tarn_tar_xattr *xattr)

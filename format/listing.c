@@ -101,7 +101,7 @@ static int find_first(struct listing *listing, struct tarn_node *node,
     *first = NULL;
     if (node->inode->nlink <= 1)
         return 0;
-    const uint64_t hash = (uint64_t)(uintptr_t)node->inode * UINT64_C(0x9e3779b97f4a7c15) >> 20;
+    const uint64_t hash = tarn_map_hash_address(node->inode);
     *first = tarn_map_get(listing->seen, hash, node->inode, has_inode);
     return *first ? 0 : tarn_map_add(listing->seen, hash, node);
 }

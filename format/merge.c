@@ -73,11 +73,6 @@ static int wrap_at(struct merge *merge, const struct tarn_node *node, int code)
 
 // --- twins -----------------------------------------------------------------------------------
 
-static uint64_t twin_hash(const void *from)
-{
-    return (uint64_t)(uintptr_t)from * UINT64_C(0x9e3779b97f4a7c15) >> 20;
-}
-
 static bool twin_equal(const void *from, const void *value)
 {
     return ((const struct twin *)value)->from == from;
@@ -85,7 +80,8 @@ static bool twin_equal(const void *from, const void *value)
 
 static void *twin_get(const struct merge *merge, const void *from)
 {
-    const struct twin *twin = tarn_map_get(merge->twins, twin_hash(from), from, twin_equal);
+    const struct twin *twin =
+        tarn_map_get(merge->twins, tarn_map_hash_address(from), from, twin_equal);
     return twin ? twin->to : NULL;
 }
 
@@ -95,7 +91,7 @@ static int twin_add(struct merge *merge, const void *from, void *to)
     if (!twin)
         return out_of_memory(merge);
     *twin = (struct twin){ from, to };
-    const int ret = tarn_map_add(merge->twins, twin_hash(from), twin);
+    const int ret = tarn_map_add(merge->twins, tarn_map_hash_address(from), twin);
     return ret < 0 ? out_of_memory(merge) : 0;
 }
 
