@@ -190,6 +190,7 @@ static int open_image(struct opening *opening, struct tarn_store_bytes bytes)
     const int ret = tarn_node_image_open(opening->opener->options.store, &source, &opening->image,
                                          &opening->err);
     opening->repository = source.repository; // NULL if the image has it
+    opening->missing = source.dropped;
     return ret;
 }
 
@@ -210,7 +211,6 @@ static void store_and_open(uv_work_t *work)
 {
     struct opening *opening = work->data;
     struct tarn_store *store = opening->opener->options.store;
-    opening->missing = false;
     struct tarn_store_bytes bytes;
     int ret = tarn_store_unpack_bootstrap(store, &opening->buf, &opening->manifest.bootstrap_digest,
                                           &bytes, &opening->err);

@@ -143,6 +143,14 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
         ret = tarn_verify_tree(&opened->bootstrap, err);
     if (ret < 0)
         ret = tarn_wrap(err, ret, "bootstrap");
+    // Of other bytes than the manifest's nothing else is said.
+    struct tarn_err wrong;
+    const int confirmed = tarn_store_confirm(&opened->bytes, &wrong);
+    if (confirmed < 0) {
+        *err = wrong;
+        ret = confirmed;
+    }
+    source->dropped = confirmed == -ENOENT;
     if (ret == 0)
         ret = attach_files(opened, store, err);
     const int damage = check_damage(opened, err);

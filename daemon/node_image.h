@@ -68,6 +68,7 @@ struct tarn_node_image_source {
     struct tarn_store_bytes bytes;
     struct tarn_repository *repository;
     const struct tarn_access *access; // copied
+    bool dropped;                     // set: the store's bootstrap was wrong, and is removed
 };
 int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source *source,
                          struct tarn_node_image **image, struct tarn_err *err) tarn_must_check;

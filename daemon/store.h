@@ -33,18 +33,24 @@ bool tarn_store_find(struct tarn_store *store, const struct tarn_digest *digest,
 struct tarn_store_bytes {
     const uint8_t *data;
     size_t length;
-    struct tarn_bus_range *range; // NULL: in memory
-    int file;                     // private; 0: none, or it is on the disk
+    struct tarn_bus_range *range;   // NULL: in memory
+    struct tarn_store_check *check; // private; NULL: has been compared with its digest
+    int file;                       // private; 0: none, or it is on the disk
     void *map;
     size_t map_length;
 };
-// -ENOENT if it is not there, or is there with a wrong digest (it is removed then). Blocks.
+// What these two give may be read, but not believed before tarn_store_confirm(): its digest is worked out
+// meanwhile, on a thread of its own.
+// -ENOENT if it is not there or cannot be read (it is removed then). Blocks.
 int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
                               struct tarn_store_bytes *bytes, struct tarn_err *err) tarn_must_check;
-// Unpacks a bootstrap layer, maps what it holds and saves a copy. Errors are those of tarn_bootstrap_layer_read(). Blocks.
+// Unpacks a bootstrap layer and maps what it holds. Errors are those of tarn_bootstrap_layer_read(). Blocks.
 int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf *layer,
                                 const struct tarn_digest *digest, struct tarn_store_bytes *bytes,
                                 struct tarn_err *err) tarn_must_check;
+// Waits for the digest. Wrong: -EIO, or -ENOENT for what the store had, which is removed. What was unpacked
+// is saved for later mounts. Blocks.
+int tarn_store_confirm(struct tarn_store_bytes *bytes, struct tarn_err *err) tarn_must_check;
 // Waits until the disk has all of the copy; if it does not take it, the range is damaged: the kernel drops
 // what it cannot write, and reads zeros instead. At most once. Any thread.
 void tarn_store_settle(struct tarn_store_bytes *bytes);

@@ -3,6 +3,7 @@
 // daemon's own memory but on a disk that cannot be written. What is mapped is never what has a name in the
 // store: whoever cuts, changes or removes that harms no mount.
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -79,8 +80,107 @@ void tarn_store_settle(struct tarn_store_bytes *bytes)
     bytes->file = 0;
 }
 
+// --- their digests -------------------------------------------------------------------------------------
+
+struct tarn_store_check {
+    pthread_t thread;
+    bool running;
+    struct tarn_store *store;
+    struct tarn_digest digest;
+    const uint8_t *data;
+    size_t length;
+    struct tarn_bus_range *range;
+    bool loaded; // else it was unpacked
+    int status;
+    struct tarn_err err;
+};
+
+static int drop_stored(const struct tarn_store *store, const char *hex, struct tarn_err *err)
+{
+    tarn_log(
+        TARN_LOG_WARNING,
+        "store: bootstraps/%s cannot be read, or has other bytes than its name says; removing it",
+        hex);
+    unlinkat(store->bootstraps, hex, 0);
+    return tarn_fail(err, -ENOENT, "store: bootstraps/%s was damaged", hex);
+}
+
+// Not synced: it is hashed whenever it is loaded.
+static void save(const struct tarn_store_check *check, const char *hex)
+{
+    struct tarn_err fault;
+    if (tarn_file_replace_unsynced(check->store->bootstraps, hex, check->data, check->length,
+                                   &fault) < 0)
+        tarn_log(TARN_LOG_WARNING, "store: %s; it will be fetched again", fault.text);
+}
+
+// The digest is that of the bytes before any of them could get lost.
+static void *run_check(void *context)
+{
+    struct tarn_store_check *check = context;
+    char hex[TARN_DIGEST_HEX + 1];
+    tarn_digest_format_hex(&check->digest, hex);
+    int ret = tarn_bootstrap_compare(check->data, check->length, &check->digest, &check->err);
+    const bool damaged = tarn_bus_range_damaged(check->range);
+    if (check->loaded && (ret < 0 || damaged))
+        ret = drop_stored(check->store, hex, &check->err);
+    else if (damaged)
+        ret = tarn_fail(&check->err, -EIO, "store: cannot write a copy of bootstraps/%s", hex);
+    else if (ret == 0 && !check->loaded)
+        save(check, hex);
+    check->status = ret;
+    return NULL;
+}
+
+// Without a thread for it, it is done at once.
+static int start_check(struct tarn_store *store, const struct tarn_digest *digest, bool loaded,
+                       struct tarn_store_bytes *bytes)
+{
+    struct tarn_store_check *check = calloc(1, sizeof *check);
+    if (!check)
+        return -ENOMEM;
+    check->store = store;
+    check->digest = *digest;
+    check->data = bytes->data;
+    check->length = bytes->length;
+    check->range = bytes->range;
+    check->loaded = loaded;
+    check->running = pthread_create(&check->thread, NULL, run_check, check) == 0;
+    if (!check->running)
+        run_check(check);
+    bytes->check = check;
+    return 0;
+}
+
+static void wait_check(struct tarn_store_check *check)
+{
+    if (check->running)
+        pthread_join(check->thread, NULL);
+    check->running = false;
+}
+
+static void end_check(struct tarn_store_bytes *bytes)
+{
+    if (bytes->check)
+        wait_check(bytes->check);
+    free(tarn_steal(bytes->check));
+}
+
+int tarn_store_confirm(struct tarn_store_bytes *bytes, struct tarn_err *err)
+{
+    if (!bytes->check)
+        return 0;
+    wait_check(bytes->check);
+    const int ret = bytes->check->status;
+    if (ret < 0 && err)
+        *err = bytes->check->err;
+    end_check(bytes);
+    return ret;
+}
+
 void tarn_store_unmap(struct tarn_store_bytes *bytes)
 {
+    end_check(bytes);
     tarn_bus_guard_remove(bytes->range);
     if (bytes->map)
         munmap(bytes->map, bytes->map_length);
@@ -125,13 +225,6 @@ static int load(const struct tarn_store *store, int from, const char *hex,
     return ret < 0 ? tarn_fail_errno(err, ret, "store: cannot read bootstraps/%s", hex) : 0;
 }
 
-static bool is_right(const struct tarn_store_bytes *bytes, const struct tarn_digest *digest)
-{
-    struct tarn_digest found;
-    tarn_sha256(bytes->data, bytes->length, &found);
-    return tarn_digest_equal(&found, digest) && !tarn_bus_range_damaged(bytes->range);
-}
-
 int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest *digest,
                               struct tarn_store_bytes *bytes, struct tarn_err *err)
 {
@@ -150,18 +243,15 @@ int tarn_store_load_bootstrap(struct tarn_store *store, const struct tarn_digest
         if (ret < 0)
             return ret;
         ret = load(store, fd, hex, bytes, err);
-        if (ret == 0 && is_right(bytes, digest))
+        if (ret == 0 && start_check(store, digest, true, bytes) < 0)
+            ret = tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
+        if (ret == 0)
             return 0;
         tarn_store_unmap(bytes);
         if (ret == -ENOMEM)
             return ret;
     }
-    tarn_log(
-        TARN_LOG_WARNING,
-        "store: bootstraps/%s cannot be read, or has other bytes than its name says; removing it",
-        hex);
-    unlinkat(store->bootstraps, hex, 0);
-    return tarn_fail(err, -ENOENT, "store: bootstraps/%s was damaged", hex);
+    return drop_stored(store, hex, err);
 }
 
 // --- unpacking -----------------------------------------------------------------------------------------
@@ -177,16 +267,6 @@ static int map_new(const struct tarn_store *store, const char *hex, struct tarn_
     if (ret == 0)
         return map_file(bytes, tarn_steal_fd(&fd), PROT_READ | PROT_WRITE, err);
     give_up_file(hex, ret);
-    return 0;
-}
-
-// The digest was that of the bytes before any of them could get lost.
-static int finish(const struct tarn_store_bytes *bytes, const char *hex, struct tarn_err *err)
-{
-    if (tarn_bus_range_damaged(bytes->range))
-        return tarn_fail(err, -EIO, "store: cannot write a copy of bootstraps/%s", hex);
-    if (mprotect(bytes->map, bytes->map_length, PROT_READ) < 0)
-        return tarn_fail_errno(err, -errno, "cannot map a bootstrap");
     return 0;
 }
 
@@ -207,17 +287,13 @@ int tarn_store_unpack_bootstrap(struct tarn_store *store, const struct tarn_buf 
     struct tarn_bootstrap_room room = { writable(bytes) - TARN_BOOTSTRAP_LAYER_HEADER, total, 0 };
     ret = map_new(store, hex, bytes, err);
     if (ret == 0)
-        ret = tarn_bootstrap_layer_unpack(layer->data, layer->length, digest, &room, err);
-    if (ret == 0)
-        ret = finish(bytes, hex, err);
-    if (ret < 0) {
-        tarn_store_unmap(bytes);
-        return ret;
-    }
+        ret = tarn_bootstrap_layer_unpack(layer->data, layer->length, NULL, &room, err);
+    if (ret == 0 && mprotect(bytes->map, bytes->map_length, PROT_READ) < 0)
+        ret = tarn_fail_errno(err, -errno, "cannot map a bootstrap");
     bytes->length = room.size;
-    // Not synced: it is hashed whenever it is loaded.
-    struct tarn_err fault;
-    if (tarn_file_replace_unsynced(store->bootstraps, hex, bytes->data, bytes->length, &fault) < 0)
-        tarn_log(TARN_LOG_WARNING, "store: %s; it will be fetched again", fault.text);
-    return 0;
+    if (ret == 0 && start_check(store, digest, false, bytes) < 0)
+        ret = tarn_fail(err, -ENOMEM, "out of memory for a bootstrap");
+    if (ret < 0)
+        tarn_store_unmap(bytes);
+    return ret;
 }

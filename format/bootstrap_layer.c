@@ -146,6 +146,18 @@ static bool is_archive(const struct tarn_bootstrap_room *room, uint64_t size)
            tarn_all_zero(room->tar + TAR_BLOCK + size, room->length - TAR_BLOCK - size);
 }
 
+int tarn_bootstrap_compare(const uint8_t *bootstrap, size_t length, const struct tarn_digest *want,
+                           struct tarn_err *err)
+{
+    struct tarn_digest digest;
+    tarn_sha256(bootstrap, length, &digest);
+    if (tarn_digest_equal(&digest, want))
+        return 0;
+    char text[TARN_DIGEST_TEXT];
+    return tarn_fail(err, -EIO, "the bootstrap's digest is %s, not what the manifest says",
+                     tarn_digest_format(&digest, text));
+}
+
 int tarn_bootstrap_layer_unpack(const uint8_t *layer, size_t length, const struct tarn_digest *want,
                                 struct tarn_bootstrap_room *room, struct tarn_err *err)
 {
@@ -156,15 +168,8 @@ int tarn_bootstrap_layer_unpack(const uint8_t *layer, size_t length, const struc
     const uint64_t size = octal(room->tar + 124, 11);
     if (!is_archive(room, size))
         return tarn_fail(err, -EUCLEAN, "bootstrap layer: not an archive of tarn/bootstrap alone");
-    struct tarn_digest digest;
-    tarn_sha256(room->tar + TAR_BLOCK, size, &digest);
-    if (!tarn_digest_equal(&digest, want)) {
-        char text[TARN_DIGEST_TEXT];
-        return tarn_fail(err, -EIO, "the bootstrap's digest is %s, not what the manifest says",
-                         tarn_digest_format(&digest, text));
-    }
     room->size = size;
-    return 0;
+    return want ? tarn_bootstrap_compare(room->tar + TAR_BLOCK, size, want, err) : 0;
 }
 
 int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length, const struct tarn_digest *want,

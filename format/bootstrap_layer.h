@@ -28,7 +28,7 @@ int tarn_bootstrap_layer_read(const uint8_t *layer, size_t length, const struct 
 
 // The same into memory of the caller's (a mapped file). First how large the archive is: -EUCLEAN as
 // above. Then room for just that; the bootstrap stands TARN_BOOTSTRAP_LAYER_HEADER bytes behind its
-// start. After an error the room holds anything.
+// start. After an error the room holds anything. want NULL: its digest is not compared yet.
 struct tarn_bootstrap_room {
     uint8_t *tar;
     size_t length;
@@ -36,6 +36,8 @@ struct tarn_bootstrap_room {
 };
 int tarn_bootstrap_layer_size(const uint8_t *layer, size_t length, size_t *size,
                               struct tarn_err *err) tarn_must_check;
+int tarn_bootstrap_compare(const uint8_t *bootstrap, size_t length, const struct tarn_digest *want,
+                           struct tarn_err *err) tarn_must_check; // -EIO
 int tarn_bootstrap_layer_unpack(const uint8_t *layer, size_t length, const struct tarn_digest *want,
                                 struct tarn_bootstrap_room *room,
                                 struct tarn_err *err) tarn_must_check;

@@ -328,6 +328,21 @@ static void assert_bootstrap(const struct tarn_store_bytes *bytes, const char *t
     assert_memory_equal(bytes->data, text, strlen(text));
 }
 
+// Both steps of each.
+static int load(struct tarn_store *store, const struct tarn_digest *digest,
+                struct tarn_store_bytes *bytes)
+{
+    const int ret = tarn_store_load_bootstrap(store, digest, bytes, NULL);
+    return ret < 0 ? ret : tarn_store_confirm(bytes, NULL);
+}
+
+static int unpack(struct tarn_store *store, const struct tarn_buf *layer,
+                  const struct tarn_digest *digest, struct tarn_store_bytes *bytes)
+{
+    const int ret = tarn_store_unpack_bootstrap(store, layer, digest, bytes, NULL);
+    return ret < 0 ? ret : tarn_store_confirm(bytes, NULL);
+}
+
 static void test_bootstraps(void **state)
 {
     struct tarn_store *store = open_store(*state);
@@ -342,28 +357,34 @@ static void test_bootstraps(void **state)
     char hex[TARN_DIGEST_HEX + 1];
     tarn_autofree char *path =
         tarn_asprintf("%s/bootstraps/%s", (char *)*state, tarn_digest_format_hex(&digest, hex));
-    assert_int_equal(tarn_store_load_bootstrap(store, &digest, &bytes, NULL), -ENOENT);
+    assert_int_equal(load(store, &digest, &bytes), -ENOENT);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), 0);
+        assert_int_equal(unpack(store, &layer, &digest, &bytes), 0);
         assert_bootstrap(&bytes, text);
         struct tarn_store_bytes again;
-        assert_int_equal(tarn_store_load_bootstrap(store, &digest, &again, NULL), 0);
+        assert_int_equal(load(store, &digest, &again), 0);
         assert_bootstrap(&again, text);
+        tarn_store_unmap(&again);
         // Other bytes under its name are dropped.
         assert_int_equal(truncate(path, i == 0 ? 0 : 5), 0);
-        assert_int_equal(tarn_store_load_bootstrap(store, &digest, &again, NULL), -ENOENT);
+        assert_int_equal(load(store, &digest, &again), -ENOENT);
         assert_int_equal(access(path, F_OK), -1);
         tarn_store_unmap(&again);
         tarn_store_unmap(&bytes);
     }
     // A wrong one leaves nothing.
     digest.bytes[0] ^= 1;
-    assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), -EIO);
+    assert_int_equal(unpack(store, &layer, &digest, &bytes), -EIO);
+    tarn_store_unmap(&bytes);
+    // One that nobody waits for is saved all the same.
+    digest.bytes[0] ^= 1;
+    assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), 0);
+    tarn_store_unmap(&bytes);
+    assert_int_equal(unlink(path), 0);
     tarn_autofree char *directory = tarn_asprintf("%s/bootstraps", (char *)*state);
     assert_int_equal(rmdir(directory), 0);
     // Without a directory it is in memory.
-    digest.bytes[0] ^= 1;
-    assert_int_equal(tarn_store_unpack_bootstrap(store, &layer, &digest, &bytes, NULL), 0);
+    assert_int_equal(unpack(store, &layer, &digest, &bytes), 0);
     assert_bootstrap(&bytes, text);
     tarn_store_unmap(&bytes);
     tarn_buf_release(&layer);
