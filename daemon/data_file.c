@@ -22,7 +22,7 @@ static int open_member(const struct tarn_data_file *file, const char *member, in
     const int length = snprintf(path, sizeof path, "%s/%s", file->name, member);
     if (length < 0 || (size_t)length >= sizeof path)
         return -ENAMETOOLONG;
-    const int fd = openat(file->blobs, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int fd = openat(file->blobs, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     return fd < 0 ? -errno : fd;
 }
 

@@ -497,6 +497,29 @@ static void test_table_damaged_in_use(void **state)
     tarn_store_free(store);
 }
 
+// A fifo in the place of a file of the store keeps nobody waiting.
+static void test_fifos(void **state)
+{
+    struct blob blob;
+    make_blob(&blob, 1);
+    static const char *const names[] = { "table", "written", "data" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct tarn_store *store = open_store(*state);
+        struct tarn_data_file *file = attach(store, &blob.rows);
+        assert_int_equal(put_row(file, 1, blob.data + CHUNK), 0);
+        tarn_autofree char *path =
+            tarn_asprintf("%s/blobs/%s/%s", (char *)*state, file->name, names[i]);
+        tarn_store_free(store);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        store = open_store(*state);
+        file = attach(store, &blob.rows);
+        assert_int_equal(put_row(file, 1, blob.data + CHUNK) < 0, i == 2);
+        tarn_store_free(store);
+        assert_int_equal(i == 0 || unlink(path) == 0, true);
+    }
+}
+
 // What is asked for behind the table's rows, or of lengths and places that no image has, is refused.
 static void test_wild_rows(void **state)
 {
@@ -564,6 +587,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_litter, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_cut_data, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_table_damaged_in_use, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_fifos, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_wild_rows, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_made_again, make_root, remove_root),
     };
