@@ -27,7 +27,7 @@ struct tarn_endpoint *tarn_endpoint_new(struct tarn_http *http,
     }
     const struct tarn_access *own = &endpoint->access;
     const bool loopback = tarn_access_loopback(endpoint->host);
-    endpoint->tls = !own->plain_http && (own->ca_file || !loopback);
+    endpoint->tls = !own->plain_http && (own->ca_file || own->insecure || !loopback);
     endpoint->may_switch = loopback && !own->plain_http && !own->ca_file;
     if (!own->known &&
         tarn_docker_config_find(&endpoint->access, endpoint->host, endpoint->repository, err) < 0)

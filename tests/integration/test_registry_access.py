@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who one is, and whom one trusts: tokens, passwords, certificates, redirects."""
 import base64
+import http.server
+import ssl
+import threading
 import time
 
 import bad_server
@@ -240,6 +243,24 @@ def test_tls_wrong_name(tarn, made, registry, authority, login, tmp_path):
         tarn("digest", "--insecure", f"docker://{one.host}/{NAME}:t")
     finally:
         one.close()
+
+
+@pytest.mark.threads
+def test_tls_first_when_unchecked(tarn, made, registry, authority):
+    """A server on this host that closes the connection when it gets no TLS; and one that knows none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*reversed(authority.server("IP:127.0.0.1", "closing")))
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.handle_error = lambda *_: None
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        tarn.fails("https://.*HTTP status 501", "digest", "--insecure", "--timeout", "60",
+                   f"docker://127.0.0.1:{server.server_port}/{NAME}:t")
+    finally:
+        server.shutdown()
+        server.server_close()
+    tarn("digest", "--insecure", f"docker://{registry.host}/{NAME}:t")
 
 
 def test_no_plain_http_beyond_loopback(tarn):
