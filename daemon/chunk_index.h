@@ -10,8 +10,8 @@ struct tarn_chunk_index;
 
 struct tarn_chunk_place {
     struct tarn_data_file *file; // borrowed
-    uint32_t row;
-    uint64_t address; // where its table says that the row lies
+    uint32_t row;                // of the file's blob, from 0
+    uint64_t address;            // where its table says that the row lies
 };
 
 struct tarn_chunk_index *tarn_chunk_index_new(void); // NULL when out of memory

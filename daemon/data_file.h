@@ -55,6 +55,7 @@ int tarn_data_file_create(int blobs, const char *name, const struct tarn_rows *r
                           struct tarn_data_file **file, struct tarn_err *err) tarn_must_check;
 void tarn_data_file_free(struct tarn_data_file *file);
 
+// Of a row of the blob, from 0; false for one that it does not have.
 static inline bool tarn_data_file_verified(const struct tarn_data_file *file, uint32_t row)
 {
     return row < file->rows.count &&
@@ -73,7 +74,8 @@ static inline bool tarn_data_file_unwritable(const struct tarn_data_file *file)
 }
 
 // Reads bytes of the data space. Blocks. -EIO: they cannot be read or are not all there, or the disk did not
-// take what was written since; no chunk of the file is verified any more then. Another -errno: the file cannot be opened now.
+// take what was written since; no chunk of the file is verified any more then. Another -errno: the file
+// cannot be opened now.
 int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *data,
                         size_t length) tarn_must_check;
 

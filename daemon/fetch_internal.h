@@ -19,8 +19,8 @@
 
 enum {
     TARN_FETCH_TRIES = 2,
-    TARN_FETCH_PLACE_TRANSFERS = 16, // of one host, but for what is sure
-    TARN_FETCH_IMAGE_TRANSFERS = 12, // of one image
+    TARN_FETCH_ORIGIN_TRANSFERS = 16, // of one host, but for what is sure
+    TARN_FETCH_IMAGE_TRANSFERS = 12,  // of one image
     // of one that is no registry's; each may hold a thread of libuv's
     TARN_FETCH_DISK_TRANSFERS = 2,
     TARN_FETCH_IMAGE_SURE = 2,        // of one image in any case
@@ -105,12 +105,12 @@ struct tarn_fetch_entry {
 // A read from a repository: a range of a blob, or several with gaps between them.
 struct tarn_fetch_range {
     struct tarn_fetch *fetch;
-    struct tarn_fetch_range *next;  // at its image
-    struct tarn_fetch_place *place; // counts it as user
-    bool background;                // no reader waits for it
-    bool ahead;                     // others gather behind it
-    struct tarn_node_image *image;  // a reference is held
-    struct tarn_share *share;       // the same, or NULL
+    struct tarn_fetch_range *next;    // at its image
+    struct tarn_fetch_origin *origin; // counts it as user
+    bool background;                  // no reader waits for it
+    bool ahead;                       // others gather behind it
+    struct tarn_node_image *image;    // a reference is held
+    struct tarn_share *share;         // the same, or NULL
     uint32_t blob;
     struct tarn_read_range *parts; // owned; ascending
     size_t part_count;
@@ -128,9 +128,9 @@ struct tarn_fetch_range {
 struct tarn_fetch {
     struct tarn_fetch_options options;
     struct tarn_map *runs;
-    size_t run_count;                // listed or not
-    struct tarn_row_list queued;     // to be read, or to gather, from the next flush on
-    struct tarn_fetch_place *places; // that ranges wait for or come from
+    size_t run_count;                  // listed or not
+    struct tarn_row_list queued;       // to be read, or to gather, from the next flush on
+    struct tarn_fetch_origin *origins; // that ranges wait for or come from
     unsigned transfers;
     uint64_t memory;
     struct tarn_fetch_waiter *failed; // to be woken with their failure at the next flush

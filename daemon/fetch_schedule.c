@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which range read starts next. Ranges wait at their image, in two classes: those that a reader waits
-// for, and those that run ahead. Images of one place (a registry's host, a layout) take turns, readers
+// for, and those that run ahead. Images of one origin (a registry's host, a layout) take turns, readers
 // first. An image may always have a few reads under way, whatever others do: one whose source is dead
 // fills its own share and nobody else's.
 #include "daemon/fetch_internal.h"
@@ -10,8 +10,8 @@
 
 enum { DEMANDED, BACKGROUND };
 
-struct tarn_fetch_place {
-    struct tarn_fetch_place *next;
+struct tarn_fetch_origin {
+    struct tarn_fetch_origin *next;
     unsigned transfers;
     uint64_t users; // ranges that wait or are under way
     bool registry;
@@ -28,40 +28,40 @@ static bool of_registry(const char *name)
 }
 
 // "docker://HOST" of a repository of a registry, else all of its name.
-static size_t place_length(const char *name)
+static size_t origin_length(const char *name)
 {
     if (!of_registry(name))
         return strlen(name);
     return sizeof registry - 1 + strcspn(name + sizeof registry - 1, "/");
 }
 
-static struct tarn_fetch_place *get_place(struct tarn_fetch *fetch, const char *name)
+static struct tarn_fetch_origin *get_origin(struct tarn_fetch *fetch, const char *name)
 {
-    const size_t length = place_length(name);
-    struct tarn_fetch_place *place = fetch->places;
-    while (place && (strlen(place->name) != length || memcmp(place->name, name, length) != 0))
-        place = place->next;
-    if (place)
-        return place;
-    place = calloc(1, sizeof *place + length + 1);
-    if (!place)
+    const size_t length = origin_length(name);
+    struct tarn_fetch_origin *origin = fetch->origins;
+    while (origin && (strlen(origin->name) != length || memcmp(origin->name, name, length) != 0))
+        origin = origin->next;
+    if (origin)
+        return origin;
+    origin = calloc(1, sizeof *origin + length + 1);
+    if (!origin)
         return NULL;
-    memcpy(place->name, name, length);
-    place->registry = of_registry(name);
-    place->next = fetch->places;
-    fetch->places = place;
-    return place;
+    memcpy(origin->name, name, length);
+    origin->registry = of_registry(name);
+    origin->next = fetch->origins;
+    fetch->origins = origin;
+    return origin;
 }
 
-static void put_place(struct tarn_fetch *fetch, struct tarn_fetch_place *place)
+static void put_origin(struct tarn_fetch *fetch, struct tarn_fetch_origin *origin)
 {
-    if (--place->users > 0)
+    if (--origin->users > 0)
         return;
-    struct tarn_fetch_place **at = &fetch->places;
-    while (*at != place)
+    struct tarn_fetch_origin **at = &fetch->origins;
+    while (*at != origin)
         at = &(*at)->next;
-    *at = place->next;
-    free(place);
+    *at = origin->next;
+    free(origin);
 }
 
 static bool waits(const struct tarn_node_image *image)
@@ -69,22 +69,22 @@ static bool waits(const struct tarn_node_image *image)
     return image->queue.first[DEMANDED] || image->queue.first[BACKGROUND];
 }
 
-static void add_image(struct tarn_fetch_place *place, struct tarn_node_image *image)
+static void add_image(struct tarn_fetch_origin *origin, struct tarn_node_image *image)
 {
     image->queue.next = NULL;
-    if (place->last)
-        place->last->queue.next = image;
+    if (origin->last)
+        origin->last->queue.next = image;
     else
-        place->first = image;
-    place->last = image;
+        origin->first = image;
+    origin->last = image;
 }
 
-static struct tarn_node_image *take_image(struct tarn_fetch_place *place)
+static struct tarn_node_image *take_image(struct tarn_fetch_origin *origin)
 {
-    struct tarn_node_image *image = place->first;
-    place->first = image->queue.next;
-    if (!place->first)
-        place->last = NULL;
+    struct tarn_node_image *image = origin->first;
+    origin->first = image->queue.next;
+    if (!origin->first)
+        origin->last = NULL;
     return image;
 }
 
@@ -102,14 +102,14 @@ static void append(struct tarn_image_queue *queue, struct tarn_fetch_range *rang
 int tarn_range_enqueue(struct tarn_fetch_range *range)
 {
     struct tarn_node_image *image = range->image;
-    struct tarn_fetch_place *place =
-        get_place(range->fetch, tarn_repository_name(image->repository));
-    if (!place)
+    struct tarn_fetch_origin *origin =
+        get_origin(range->fetch, tarn_repository_name(image->repository));
+    if (!origin)
         return -ENOMEM;
-    place->users++;
-    range->place = place;
+    origin->users++;
+    range->origin = origin;
     if (!waits(image))
-        add_image(place, image);
+        add_image(origin, image);
     append(&image->queue, range);
     return 0;
 }
@@ -135,15 +135,15 @@ void tarn_range_promote(struct tarn_fetch_range *range)
     append(queue, range);
 }
 
-static bool may_start(const struct tarn_fetch *fetch, const struct tarn_fetch_place *place,
+static bool may_start(const struct tarn_fetch *fetch, const struct tarn_fetch_origin *origin,
                       const struct tarn_image_queue *queue, int kind)
 {
     const bool background = kind == BACKGROUND;
     const unsigned sure = background ? 1 : TARN_FETCH_IMAGE_SURE;
     const unsigned spare = background ? TARN_FETCH_SPARE : 0;
-    const unsigned most = place->registry ? TARN_FETCH_IMAGE_TRANSFERS : TARN_FETCH_DISK_TRANSFERS;
+    const unsigned most = origin->registry ? TARN_FETCH_IMAGE_TRANSFERS : TARN_FETCH_DISK_TRANSFERS;
     return queue->transfers < sure ||
-           (place->transfers + spare < TARN_FETCH_PLACE_TRANSFERS &&
+           (origin->transfers + spare < TARN_FETCH_ORIGIN_TRANSFERS &&
             queue->transfers + spare < most && fetch->memory < TARN_FETCH_MEMORY);
 }
 
@@ -155,26 +155,27 @@ static void start_first(struct tarn_node_image *image, int kind)
     if (!queue->first[kind])
         queue->last[kind] = NULL;
     queue->transfers++;
-    range->place->transfers++;
+    range->origin->transfers++;
     range->fetch->transfers++;
     tarn_range_start(range);
 }
 
 // Each image once; returns whether one was started.
-static bool take_turns(struct tarn_fetch *fetch, struct tarn_fetch_place *place, int kind)
+static bool take_turns(struct tarn_fetch *fetch, struct tarn_fetch_origin *origin, int kind)
 {
     bool started = false;
-    struct tarn_node_image *const last = place->last;
+    struct tarn_node_image *const last = origin->last;
     for (bool more = last; more;) {
-        struct tarn_node_image *image = take_image(place);
+        struct tarn_node_image *image = take_image(origin);
         more = image != last;
         tarn_node_image_ref(image); // the range's may be the last
-        const bool start = image->queue.first[kind] && may_start(fetch, place, &image->queue, kind);
+        const bool start =
+            image->queue.first[kind] && may_start(fetch, origin, &image->queue, kind);
         if (start)
             start_first(image, kind);
         started |= start;
         if (waits(image))
-            add_image(place, image);
+            add_image(origin, image);
         tarn_node_image_unref(image);
     }
     return started;
@@ -182,22 +183,22 @@ static bool take_turns(struct tarn_fetch *fetch, struct tarn_fetch_place *place,
 
 void tarn_fetch_start_waiting(struct tarn_fetch *fetch)
 {
-    struct tarn_fetch_place *next;
-    for (struct tarn_fetch_place *place = fetch->places; place; place = next) {
-        place->users++;
-        while (take_turns(fetch, place, DEMANDED) || take_turns(fetch, place, BACKGROUND))
+    struct tarn_fetch_origin *next;
+    for (struct tarn_fetch_origin *origin = fetch->origins; origin; origin = next) {
+        origin->users++;
+        while (take_turns(fetch, origin, DEMANDED) || take_turns(fetch, origin, BACKGROUND))
             ;
-        next = place->next;
-        put_place(fetch, place);
+        next = origin->next;
+        put_origin(fetch, origin);
     }
 }
 
 void tarn_range_ended(struct tarn_fetch_range *range)
 {
-    assert(range->image->queue.transfers > 0 && range->place->transfers > 0);
+    assert(range->image->queue.transfers > 0 && range->origin->transfers > 0);
     range->image->queue.transfers--;
-    range->place->transfers--;
+    range->origin->transfers--;
     range->fetch->transfers--;
-    put_place(range->fetch, range->place);
-    range->place = NULL;
+    put_origin(range->fetch, range->origin);
+    range->origin = NULL;
 }

@@ -8,46 +8,51 @@
 enum { SLOT_BITS = 10, SLOTS = 1 << SLOT_BITS };
 _Static_assert((int)TARN_NID_SET_MAX < (int)SLOTS, "a search must find a free slot");
 
-struct tarn_nid_set {
+struct tarn_nid_table {
     _Atomic unsigned count;
     _Atomic uint64_t slots[SLOTS]; // 0: free
 };
 
 // The slot that holds the nid, or the free one where it belongs.
-static size_t find(const struct tarn_nid_set *set, uint64_t nid)
+static size_t find(const struct tarn_nid_table *table, uint64_t nid)
 {
     size_t at = (size_t)(nid * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SLOT_BITS));
     for (;; at = (at + 1) % SLOTS) {
-        const uint64_t there = atomic_load_explicit(&set->slots[at], memory_order_relaxed);
+        const uint64_t there = atomic_load_explicit(&table->slots[at], memory_order_relaxed);
         if (there == 0 || there == nid)
             return at;
     }
 }
 
-static bool lacks(const struct tarn_nid_set *set, uint64_t nid)
+static bool lacks(const struct tarn_nid_table *table, uint64_t nid)
 {
-    return atomic_load_explicit(&set->count, memory_order_relaxed) < TARN_NID_SET_MAX &&
-           atomic_load_explicit(&set->slots[find(set, nid)], memory_order_relaxed) == 0;
+    return atomic_load_explicit(&table->count, memory_order_relaxed) < TARN_NID_SET_MAX &&
+           atomic_load_explicit(&table->slots[find(table, nid)], memory_order_relaxed) == 0;
 }
 
-bool tarn_nid_set_lacks(const tarn_nid_set_place *place, uint64_t nid)
+void tarn_nid_set_release(struct tarn_nid_set *set)
 {
-    const struct tarn_nid_set *set = atomic_load_explicit(place, memory_order_acquire);
-    return !set || lacks(set, nid);
+    free(atomic_exchange(&set->table, NULL));
 }
 
-bool tarn_nid_set_add(tarn_nid_set_place *place, uint64_t nid)
+bool tarn_nid_set_lacks(const struct tarn_nid_set *set, uint64_t nid)
 {
-    struct tarn_nid_set *set = atomic_load_explicit(place, memory_order_relaxed);
-    if (!set) {
-        set = calloc(1, sizeof *set);
-        if (!set)
+    const struct tarn_nid_table *table = atomic_load_explicit(&set->table, memory_order_acquire);
+    return !table || lacks(table, nid);
+}
+
+bool tarn_nid_set_add(struct tarn_nid_set *set, uint64_t nid)
+{
+    struct tarn_nid_table *table = atomic_load_explicit(&set->table, memory_order_relaxed);
+    if (!table) {
+        table = calloc(1, sizeof *table);
+        if (!table)
             return false;
-        atomic_store_explicit(place, set, memory_order_release);
+        atomic_store_explicit(&set->table, table, memory_order_release);
     }
-    if (!lacks(set, nid))
+    if (!lacks(table, nid))
         return false;
-    atomic_store_explicit(&set->slots[find(set, nid)], nid, memory_order_relaxed);
-    atomic_fetch_add_explicit(&set->count, 1, memory_order_relaxed);
+    atomic_store_explicit(&table->slots[find(table, nid)], nid, memory_order_relaxed);
+    atomic_fetch_add_explicit(&table->count, 1, memory_order_relaxed);
     return true;
 }

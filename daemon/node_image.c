@@ -81,7 +81,7 @@ static void free_image(struct tarn_node_image *image)
                 atomic_fetch_sub(&image->files[b]->users, 1);
     free(image->files);
     free(image->gathers);
-    free(image->libraries);
+    tarn_nid_set_release(&image->libraries);
     free(image->records);
     tarn_bootstrap_release(&image->bootstrap);
     tarn_store_unmap(&image->bytes);

@@ -22,7 +22,7 @@ struct tarn_image_queue {
     struct tarn_fetch_range *first[2]; // those that a reader waits for, those that run ahead
     struct tarn_fetch_range *last[2];
     unsigned transfers;           // under way
-    struct tarn_node_image *next; // of the images of a place with ranges that wait
+    struct tarn_node_image *next; // of the images of an origin with ranges that wait
 };
 
 // Rows of a blob that gather behind reads ahead of it, which wait or are under way: the fetch engine's, the
@@ -44,8 +44,8 @@ struct tarn_node_image {
     struct tarn_repository *repository; // owned; used on the loop's thread only
     struct tarn_access access;          // that it was opened with
     struct tarn_counters counters;
-    struct tarn_ahead ahead;      // what its readers did; the loop's thread only
-    tarn_nid_set_place libraries; // that library_ahead.c has looked at; the loop adds
+    struct tarn_ahead ahead;       // what its readers did; the loop's thread only
+    struct tarn_nid_set libraries; // that library_ahead.c has looked at; the loop adds
     struct tarn_image_queue queue;
     struct tarn_image_gather *gathers; // for each blob; owned
     unsigned timeout;                  // seconds that a read may wait while nothing comes

@@ -11,7 +11,7 @@
 
 enum tarn_blob_file_kind {
     TARN_BLOB_FILE_ANY,   // without a name if possible
-    TARN_BLOB_FILE_NAMED, // with one
+    TARN_BLOB_FILE_NAMED, // with one, as on a file system that cannot do without
 };
 
 struct tarn_blob_file {

@@ -51,7 +51,8 @@ struct tarn_layout_change {
 // Changes index: the tag's entry is the original's descriptor, with the tag added, at the place of the
 // old one or at the end, and Tarn's entries follow it. Other Tarn entries with the same subjects go, and
 // those whose subject no entry leads to any more (kept while an index that might lead there cannot be
-// read), and the notes of layers that the published image has; those of other runs stay. -EINVAL for a tag or entry that cannot be written.
+// read), and the notes of layers that the published image has; those of other runs stay. -EINVAL for a tag
+// or entry that cannot be written.
 int tarn_layout_index_publish(json_t *index, const struct tarn_layout_change *change,
                               struct tarn_err *err) tarn_must_check;
 

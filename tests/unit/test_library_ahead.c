@@ -61,7 +61,7 @@ static void test_known_file(void **state)
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     tarn_slots_free(slots);
-    free(image.libraries);
+    tarn_nid_set_release(&image.libraries);
 }
 
 int main(void)
