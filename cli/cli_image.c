@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli_image.h"
 
+#include "base/cancel.h"
 #include "format/verify.h"
+
+static bool is_interrupted(const void *context)
+{
+    const struct tarn_image_options *options = context;
+    return tarn_cancel_is_set(options->cancel);
+}
 
 int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
                         const struct tarn_image_options *options, struct tarn_err *err)
@@ -23,7 +30,11 @@ int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
     image->blocking = tarn_blocking_new(err);
     if (!image->blocking)
         return -ENOMEM;
-    const struct tarn_repository_options repository = { .access = &options->access };
+    const struct tarn_repository_options repository = {
+        .access = &options->access,
+        .interrupted = options->cancel ? is_interrupted : NULL,
+        .interrupted_context = options,
+    };
     ret = tarn_blocking_open(image->blocking, &image->reference, &repository, &image->repository,
                              err);
     if (ret < 0)

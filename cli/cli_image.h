@@ -14,7 +14,7 @@ struct tarn_cli_image {
     struct tarn_loaded_image converted; // once loaded
 };
 
-// Resolves a name. The release is right after a failure too.
+// Resolves a name. options must outlive the image. The release is right after a failure too.
 int tarn_cli_image_open(struct tarn_cli_image *image, const char *name,
                         const struct tarn_image_options *options,
                         struct tarn_err *err) tarn_must_check;

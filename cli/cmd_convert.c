@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
-#include <signal.h>
 
-#include "base/cancel.h"
 #include "cli/commands.h"
 #include "cli/image_options.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/usage.h"
 #include "converter/convert.h"
@@ -74,23 +73,6 @@ static const struct option options[] = {
     TARN_ACCESS_OPTIONS,
     { NULL, 0, NULL, 0 },
 };
-
-// An interrupt asks the conversion to stop; it then leaves nothing behind.
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    tarn_cancel_set(&interrupted);
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 // One option. -1: all is well; else the exit status.
 static int take_option(struct arguments *arguments, int option)
@@ -221,9 +203,8 @@ static int run(struct arguments *arguments)
         tarn_progress_new(arguments->quiet);
     if (!progress)
         return tarn_cli_no_memory();
-    catch_signals();
     arguments->options.access = &arguments->access;
-    arguments->options.cancel = &interrupted;
+    arguments->options.cancel = tarn_cli_catch_interrupts();
     arguments->options.progress = tarn_progress_tell;
     arguments->options.note = tarn_progress_note;
     arguments->options.context = progress;

@@ -2,6 +2,7 @@
 
 #include "cli/cli_image.h"
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/usage.h"
 #include "converter/export.h"
 
@@ -37,9 +38,12 @@ static int export(struct tarn_cli_image *image, const struct tarn_reference *des
     struct tarn_err err = { 0 };
     if (tarn_cli_image_load(image, &err) < 0)
         return tarn_cli_fail(&err);
-    const struct tarn_export_source source = { image->blocking, image->repository,
+    const struct tarn_export_source source = { image->blocking,
+                                               image->repository,
                                                &image->converted.manifest,
-                                               &image->converted.bootstrap, &options->access };
+                                               &image->converted.bootstrap,
+                                               &options->access,
+                                               options->cancel };
     struct tarn_export_summary summary;
     if (tarn_export(&source, destination, &summary, &err) < 0)
         return tarn_cli_fail(&err);
@@ -69,5 +73,6 @@ int tarn_cmd_export(int argc, char **argv)
         return parsed;
     if (argc - optind != 2)
         return tarn_cli_usage(usage, "tarn export takes an image and a destination");
+    options.cancel = tarn_cli_catch_interrupts();
     return run(argv[optind], argv[optind + 1], &options);
 }

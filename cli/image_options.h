@@ -4,6 +4,7 @@
 #define TARN_CLI_IMAGE_OPTIONS_H
 
 #include <getopt.h>
+#include <signal.h>
 
 #include "registry/access.h"
 
@@ -12,6 +13,7 @@ struct tarn_image_options {
     const char *platform; // NULL: this host's
     bool json;
     struct tarn_access access;
+    const volatile sig_atomic_t *cancel; // NULL, or ends what waits for a registry once it is not 0
 };
 void tarn_image_options_release(struct tarn_image_options *options);
 

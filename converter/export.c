@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/cancel.h"
 #include "converter/layer_tar.h"
 
 enum {
@@ -34,6 +35,7 @@ static int out_of_memory(struct tarn_err *err)
 struct gzip {
     struct tarn_blocking *blocking;
     struct tarn_upload *upload; // NULL: none, or ended
+    const volatile sig_atomic_t *cancel;
     z_stream stream;
     bool started;
     struct tarn_hasher *plain;
@@ -59,6 +61,7 @@ static int gzip_init(struct gzip *gzip, const struct exporter *exporter, struct 
 {
     *gzip = (struct gzip){
         .blocking = exporter->source->blocking,
+        .cancel = exporter->source->cancel,
         .plain = tarn_hasher_new(),
         .stored = tarn_hasher_new(),
         .out = malloc(OUT_SIZE),
@@ -105,6 +108,8 @@ static int gzip_run(struct gzip *gzip, int flush, struct tarn_err *err)
 static int gzip_write(void *context, const void *bytes, size_t length, struct tarn_err *err)
 {
     struct gzip *gzip = context;
+    if (tarn_cancel_is_set(gzip->cancel))
+        return tarn_fail(err, -EINTR, "interrupted");
     tarn_hasher_update(gzip->plain, bytes, length);
     gzip->plain_length += length;
     const uint8_t *next = bytes;
@@ -263,12 +268,20 @@ static int put_manifest(const struct exporter *exporter, const struct tarn_blob_
 }
 
 // --- all of it -----------------------------------------------------------------------------------
+static bool is_interrupted(const void *context)
+{
+    const struct tarn_export_source *source = context;
+    return tarn_cancel_is_set(source->cancel);
+}
+
 static int export_image(struct exporter *exporter, const char *tag, struct tarn_err *err)
 {
     int ret = 0;
     for (uint32_t i = 0; i < exporter->source->manifest->chain_count && ret == 0; i++)
         ret = export_layer(exporter, i, err);
     struct tarn_blob_id config = { 0 };
+    if (ret == 0 && is_interrupted(exporter->source))
+        ret = tarn_fail(err, -EINTR, "interrupted");
     if (ret == 0)
         ret = put_config(exporter, &config, err);
     return ret < 0 ? ret : put_manifest(exporter, &config, tag, err);
@@ -287,7 +300,12 @@ int tarn_export(const struct tarn_export_source *source, const struct tarn_refer
         return tarn_fail(err, -EINVAL, "%s: give the destination a tag, not a digest",
                          destination->text);
     struct exporter exporter = { .source = source, .summary = summary };
-    const struct tarn_repository_options options = { .create = true, .access = source->access };
+    const struct tarn_repository_options options = {
+        .create = true,
+        .access = source->access,
+        .interrupted = is_interrupted,
+        .interrupted_context = source,
+    };
     int ret =
         tarn_blocking_open(source->blocking, destination, &options, &exporter.destination, err);
     if (ret < 0)

@@ -5,6 +5,8 @@
 #ifndef TARN_CONVERTER_EXPORT_H
 #define TARN_CONVERTER_EXPORT_H
 
+#include <signal.h>
+
 #include "format/bootstrap.h"
 #include "registry/image_reader.h"
 
@@ -14,7 +16,8 @@ struct tarn_export_source {
     struct tarn_repository *repository;
     const struct tarn_manifest *manifest;
     const struct tarn_bootstrap *bootstrap;
-    const struct tarn_access *access; // to the destination, if that is a registry
+    const struct tarn_access *access;    // to the destination, if that is a registry
+    const volatile sig_atomic_t *cancel; // NULL, or ends it with -EINTR once it is not 0
 };
 
 struct tarn_export_summary {

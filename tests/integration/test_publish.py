@@ -227,6 +227,20 @@ def test_an_interrupt_while_the_original_is_copied(tarn, tmp_path, large):
     assert not (tmp_path / "out").exists(), list((tmp_path / "out").rglob("*"))
 
 
+@pytest.mark.parametrize("kind", ("oci", "oci-archive"))
+def test_an_interrupted_export(tarn, tmp_path, large, kind):
+    """The first layer is done, the others are not."""
+    tarn("convert", "--quiet", "--replace", large, f"oci:{tmp_path}/image:t")
+    place = tmp_path / "place"
+    place.mkdir()
+    running = tarn.start("export", f"oci:{tmp_path}/image:t", f"{kind}:{place}/out:t")
+    assert environment.wait_until(lambda: [p for p in place.rglob("*") if len(p.name) == 64], 60, 0.001)
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1 and b"interrupted" in errors, errors
+    assert not list(place.iterdir())
+
+
 def test_two_at_once(tarn, tmp_path):
     running = []
     for number in range(4):
