@@ -144,7 +144,7 @@ def encoded(image, limit):
         if meta.libzstd != encoder.version:
             continue
         for number, row in enumerate(meta.own.rows[:-1]):
-            if row.kind != "stored" or row.offset > 4 * limit:
+            if row.kind != "stored" or row.offset > (limit // 32 if meta.level == 3 else 4 * limit):
                 continue
             if row.first:
                 encoder.start_run()
