@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies below tarnd while it runs is cut, cannot be read or written: it lives, and every answer
 is right or EIO."""
+import concurrent.futures
 import contextlib
 import ctypes
 import errno
@@ -204,6 +205,26 @@ def test_bootstrap_cannot_be_read(both, third, truth, tarn, place, tmp_path, lef
     assert Answers(place, truth[0]).failed == 0
     tarn("umount", place)
     assert help_.log_of(tarn).count("cannot keep or read the copy") == 1
+
+
+@pytest.mark.threads
+def test_all_is_cut_while_it_is_read(both, truth, tarn, place):
+    tarn("mount", both[0].converted, place)
+    pid = help_.daemon(tarn)
+    [mapped] = maps_of(pid, r"/bootstraps/.*\(deleted\)$")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(Answers, place, truth[0]) for _ in range(4)]
+        for path in tarn.root.glob("blobs/*/*"):
+            cut(path, 0.3)
+        os.truncate(f"/proc/{pid}/map_files/{mapped}", 2 * PAGE)
+        help_.drop_caches()
+    for reader in readers:
+        assert reader.result().right + reader.result().failed > 500
+    tarn("umount", place)
+    tarn("mount", both[0].converted, place)
+    assert Answers(place, truth[0]).failed == 0
+    assert help_.daemon(tarn) == pid
+    tarn("umount", place)
 
 
 # --- a disk of its own --------------------------------------------------------------------------
