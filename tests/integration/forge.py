@@ -9,8 +9,8 @@ import tarfile
 
 import oci_layout
 import zstandard
+from reader import check, oci, sections
 from reader import image as reader_image
-from reader import oci, sections
 from reader.chunks import Encoder
 from reader.erofs import crc32c
 
@@ -152,3 +152,19 @@ class Forge:
         self.finish(self)
         layout.tag(layout.blob(self.encode_manifest(self.manifest), oci.MANIFEST), TAG)
         return f"oci:{self.target}:{TAG}"
+
+
+def forged(image, change, target):
+    """The name of a copy of the converted image, below target, with the change made to it."""
+    made = Forge(image.converted, target)
+    change(made)
+    return made.save()
+
+
+def reader_refuses(name):
+    """Whether the second implementation finds the image damaged."""
+    try:
+        check.check(reader_image.Image(name))
+    except (sections.Broken, KeyError, ValueError, IndexError, struct.error):
+        return True
+    return False

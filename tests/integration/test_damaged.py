@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile converted images, every checksum of them right: the rule that they break is named."""
-import struct
-
 import damages
 import environment
-import forge
 import images
 import pytest
 from corner_cases import noise
-from reader import check
-from reader.image import Image
-from reader.sections import Broken
+from forge import forged, reader_refuses
 from tars import Tar
 
 
@@ -38,12 +33,6 @@ def daemon(victim, tmp_path_factory):
     yield tarn
     assert (top / "kept" / "d" / "data").read_bytes() == noise(700000, 1)
     tarn.close(top)
-
-
-def forged(victim, change, target):
-    made = forge.Forge(victim.converted, target)
-    change(made)
-    return made.save()
 
 
 def test_forge_makes_right_images(victim, daemon, tmp_path, place):
@@ -87,8 +76,4 @@ def test_reader_refuses_them_too(victim, tmp_path, kind):
     """The second implementation is as strict."""
     for number, (title, (_, change)) in enumerate(getattr(damages, kind).items()):
         name = forged(victim, change, tmp_path / str(number))
-        try:
-            check.check(Image(name))
-        except (Broken, KeyError, ValueError, IndexError, struct.error):
-            continue
-        pytest.fail(f"{title}: the reader finds nothing")
+        assert reader_refuses(name), title

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile converted images (lies.py): check and mount refuse them by name, or a mount reads only
 what is right."""
-import struct
-
 import environment
-import forge
 import images
 import lies
 import pytest
 import trees
-from reader import check
-from reader.image import Image
-from reader.sections import Broken
+from forge import forged, reader_refuses
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +23,6 @@ def daemon(tmp_path_factory):
     tarn = environment.Tarn(top / "root")
     yield tarn
     tarn.close(top)
-
-
-def forged(victim, change, target):
-    made = forge.Forge(victim.converted, target)
-    change(made)
-    return made.save()
 
 
 @pytest.mark.parametrize("kind, title", [(kind, title) for kind in ("BOOTSTRAP", "MANIFEST")
@@ -82,8 +71,4 @@ def test_reader_refuses_them_too(victim, tmp_path, kind):
     """The second implementation is as strict."""
     for number, (title, (_, change)) in enumerate(getattr(lies, kind).items()):
         name = forged(victim, change, tmp_path / str(number))
-        try:
-            check.check(Image(name))
-        except (Broken, KeyError, ValueError, IndexError, struct.error):
-            continue
-        pytest.fail(f"{title}: the reader finds nothing")
+        assert reader_refuses(name), title
