@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "format/chunk_codec.h"
 #include "format/chunker.h"
+#include "tests/support/encode_chunk.h"
 
 enum { HEADER = 7 };
 
@@ -38,7 +39,7 @@ static void encode(const uint8_t *bytes, size_t prefix, size_t left)
     if (encoder && decoder && stored && out) {
         const struct tarn_plain_chunk plain = { bytes + prefix, length, prefix };
         bool raw;
-        const ssize_t n = tarn_encoder_encode(encoder, &plain, stored, &raw);
+        const ssize_t n = tarn_test_encode(encoder, &plain, stored, &raw);
         if (n < 0)
             abort();
         const struct tarn_encoded_chunk encoded = { stored, (size_t)n, raw, bytes, prefix };
