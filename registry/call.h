@@ -54,12 +54,13 @@ struct tarn_call_request {
     // NULL, or asked before each attempt for the value of the header Range: 1 with text; 0: all; -errno:
     // the call ends.
     int (*range)(void *context, char text[TARN_CALL_RANGE]);
-    // For each answer but 401, 408, 429 and 5xx (not 501 and 505). 0: go on to its body; -EAGAIN with err: this attempt
-    // failed, repeat; -ERESTART: repeat at once, and range() asks for something else; else how the call
-    // ends, with err.
+    // For each answer but 401, 408, 429 and 5xx (not 501 and 505). 0: go on to its body; -EAGAIN with err:
+    // this attempt failed, repeat; -ERESTART: repeat at once, and range() asks for something else; else how
+    // the call ends, with err.
     int (*head)(void *context, const struct tarn_http_head *head, struct tarn_err *err);
     // NULL: the body does not matter. How many of the bytes no further attempt will bring again (the rest is
-    // progress only as far as no attempt before brought as much); a negative return but -ERESTART ends the call.
+    // progress only as far as no attempt before brought as much); a negative return but -ERESTART ends the
+    // call.
     int (*data)(void *context, const void *bytes, size_t length, struct tarn_err *err);
     // NULL, or the answer came whole: 0 or as head(); -EAGAIN without delay if the attempt brought much.
     int (*end)(void *context, struct tarn_err *err);

@@ -28,7 +28,8 @@ struct tarn_challenge {
 int tarn_challenge_parse(const char *header, struct tarn_challenge *challenge) tarn_must_check;
 void tarn_challenge_release(struct tarn_challenge *challenge);
 
-// A token server's answer: {"token" or "access_token", "expires_in" (default 60, at most a day counts), "refresh_token"}.
+// A token server's answer: {"token" or "access_token", "expires_in" (default 60, at most a day counts)};
+// other members are not looked at.
 struct tarn_token {
     char *text;          // owned
     uint64_t expires_in; // seconds, from when it was asked for

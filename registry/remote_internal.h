@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of a registry's repository share: remote.c (opening, single requests), remote_read.c, remote_blob.c,
-// remote_upload.c, remote_publish.c.
+// What the parts of a registry's repository share: remote.c (opening, single requests), remote_read.c,
+// remote_blob.c, remote_upload.c, remote_publish.c. All on the loop's thread.
 #ifndef TARN_REGISTRY_REMOTE_INTERNAL_H
 #define TARN_REGISTRY_REMOTE_INTERNAL_H
 
@@ -39,6 +39,7 @@ void tarn_remote_referrers_tag(const struct tarn_digest *subject, char tag[TARN_
 // What reads begin with.
 struct tarn_remote_transfer {
     struct tarn_transfer transfer;
+    // As tarn_transfer_cancel(), of this kind of read; frees it.
     void (*cancel)(struct tarn_remote_transfer *base);
 };
 
