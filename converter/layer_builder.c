@@ -81,9 +81,9 @@ static int reserve_xattrs(struct tarn_layer_builder *builder, size_t count)
     return 0;
 }
 
-// The entry's xattrs, added to those of base (NULL: none), of which equal names are replaced.
-static int make_xattrs(struct tarn_layer_builder *builder, const struct tarn_xattr_set *base,
-                       const struct tarn_xattr_set **set, struct tarn_err *err)
+// Adds the entry's xattrs to those of *set (NULL: none), of which equal names are replaced.
+static int add_xattrs(struct tarn_layer_builder *builder, const struct tarn_xattr_set **set,
+                      struct tarn_err *err)
 {
     const struct tarn_tar_entry *entry = builder->entry;
     if (reserve_xattrs(builder, entry->xattr_count) < 0)
@@ -99,7 +99,7 @@ static int make_xattrs(struct tarn_layer_builder *builder, const struct tarn_xat
         builder->xattrs[count++] =
             (struct tarn_xattr){ xattr->name, xattr->value, (uint32_t)xattr->length };
     }
-    return tarn_tree_join_xattrs(builder->setup.tree, base, builder->xattrs, count, set, err);
+    return tarn_tree_join_xattrs(builder->setup.tree, builder->xattrs, count, set, err);
 }
 
 // Sets what hard links share with all other entries.
@@ -113,7 +113,7 @@ static int set_attributes(struct tarn_layer_builder *builder, struct tarn_inode 
     inode->gid = entry->gid;
     inode->mtime = entry->mtime;
     inode->mtime_ns = entry->mtime_ns;
-    return make_xattrs(builder, inode->xattrs, &inode->xattrs, err);
+    return add_xattrs(builder, &inode->xattrs, err);
 }
 
 static int set_target(struct tarn_layer_builder *builder, struct tarn_inode *inode,

@@ -12,11 +12,11 @@
 #include "base/err.h"
 #include "format/tree.h"
 
-// Appends to order, as struct tarn_node *, all names of lower links and the directories on the way to
+// Appends to out, as struct tarn_node *, all names of lower links and the directories on the way to
 // them, in such an order, otherwise in canonical order. Nothing if there are none. tree: an own tree,
 // sorted, its index there; the index fields of its inodes must be 0, and are again. -ENOTSUP where no
 // order will do.
-int tarn_lower_links_order(struct tarn_tree *tree, struct tarn_buf *order,
+int tarn_lower_links_order(struct tarn_tree *tree, struct tarn_buf *out,
                            struct tarn_err *err) tarn_must_check;
 
 bool tarn_node_is_lower_link(const struct tarn_node *node);

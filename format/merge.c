@@ -302,8 +302,7 @@ static int join_xattrs(struct merge *merge, const struct tarn_xattr_set *from,
         return 0;
     if (!to->xattrs)
         return copy_xattrs(merge, from, &to->xattrs);
-    return tarn_tree_join_xattrs(merge->merged, to->xattrs, from->items, from->count, &to->xattrs,
-                                 merge->err);
+    return tarn_tree_join_xattrs(merge->merged, from->items, from->count, &to->xattrs, merge->err);
 }
 
 static void copy_attributes(const struct tarn_inode *from, struct tarn_inode *to)

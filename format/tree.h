@@ -100,11 +100,10 @@ void tarn_node_set_inode(struct tarn_node *node, struct tarn_inode *inode);
 // shared. NULL set for count 0. -EINVAL for a prefix or size that the format refuses, by name.
 int tarn_tree_xattrs(struct tarn_tree *tree, const struct tarn_xattr *items, uint32_t count,
                      const struct tarn_xattr_set **set, struct tarn_err *err) tarn_must_check;
-// The items added to those of base, a set of this tree or NULL, of which equal names are replaced.
+// The items added to those of *set, a set of this tree or NULL, of which equal names are replaced.
 // -EINVAL besides when the sets made of others in this tree come to more than 128 MiB: a hard link of
 // a few bytes can change all that its inode has.
-int tarn_tree_join_xattrs(struct tarn_tree *tree, const struct tarn_xattr_set *base,
-                          const struct tarn_xattr *items, uint32_t count,
+int tarn_tree_join_xattrs(struct tarn_tree *tree, const struct tarn_xattr *items, uint32_t count,
                           const struct tarn_xattr_set **set, struct tarn_err *err) tarn_must_check;
 
 // The content with this identity, made (holder TARN_NONE) if the tree has none yet; extents are

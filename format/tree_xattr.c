@@ -173,13 +173,12 @@ static uint64_t memory_of(const struct tarn_xattr *items, uint32_t count)
     return sum;
 }
 
-int tarn_tree_join_xattrs(struct tarn_tree *tree, const struct tarn_xattr_set *base,
-                          const struct tarn_xattr *items, uint32_t count,
+int tarn_tree_join_xattrs(struct tarn_tree *tree, const struct tarn_xattr *items, uint32_t count,
                           const struct tarn_xattr_set **set, struct tarn_err *err)
 {
+    const struct tarn_xattr_set *base = *set;
     if (!base)
         return tarn_tree_xattrs(tree, items, count, set, err);
-    *set = base;
     if (has_all(base, items, count))
         return 0;
     // Counted whether the set is new or not: it takes its time in any case.
