@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/file.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -166,6 +167,7 @@ static int open_entries(int dirfd, const char *path, DIR **directory)
     const int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     *directory = fd < 0 ? NULL : fdopendir(fd);
     const int ret = *directory ? 0 : -errno;
+    assert(*directory || ret < 0);
     if (!*directory && fd >= 0)
         close(fd);
     return ret;
