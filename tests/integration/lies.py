@@ -388,7 +388,8 @@ metadata("hard link with a leading /", r"no path", 1, swap(TARGETS, b"d/suf", b"
 metadata("hard link with NUL", r"no path", 1, swap(TARGETS, b"d/suf", b"d/s\0f"))
 metadata("hard link to nothing", r"hard link.*'d/sux'", 1, swap(TARGETS, b"d/suf", b"d/sux"))
 metadata("hard link to a directory", r"hard link.*'d/sub'", 1, swap(TARGETS, b"d/suf", b"d/sub"))
-metadata("hard link to itself", r"hard link.*'d/low'", 1, swap(TARGETS, b"d/suf", b"d/low"))
+metadata("hard link to itself", r"hard link.*'d/low'|'d/low'.*hard link", 1,
+         swap(TARGETS, b"d/suf", b"d/low"))
 metadata("symbolic link with NUL", r"NUL", 0, swap(TARGETS, b"d/data", b"d/d\0ta"))
 metadata("two names alike", r"twice|order", 0, swap(NAME_BYTES, b"p1p2", b"p1p1"))
 metadata("name ..", r"name", 0, swap(NAME_BYTES, b"p1p2", b"..p2"))

@@ -43,7 +43,8 @@ def test_metadata_is_refused(victim, daemon, tmp_path, place, title):
     name = forged(victim, change, tmp_path / "forged")
     daemon.fails(message, "check", "--quick", name, timeout=300)
     exported = f"oci:{tmp_path}/export:t"
-    if title.startswith("hard link to "):  # what a layer means shows only on those below it
+    # What a layer means shows only on those below it; that a link is its own target shows at once.
+    if title in ("hard link to nothing", "hard link to a directory"):
         daemon("export", name, exported)
         daemon.fails("hard link", "convert", exported, f"oci:{tmp_path}/again:t", timeout=300)
     else:
