@@ -12,7 +12,7 @@
 static void test_once(void **state)
 {
     (void)state;
-    struct tarn_nid_set set = { 0 };
+    struct tarn_nid_set set = { .table = NULL };
     const uint64_t nids[] = { 36, 36 + (UINT64_C(1) << 63), 1, UINT64_MAX };
     for (size_t i = 0; i < sizeof nids / sizeof *nids; i++) {
         assert_true(tarn_nid_set_lacks(&set, nids[i]));
@@ -28,7 +28,7 @@ static void test_once(void **state)
 static void test_full(void **state)
 {
     (void)state;
-    struct tarn_nid_set set = { 0 };
+    struct tarn_nid_set set = { .table = NULL };
     for (uint64_t i = 1; i <= TARN_NID_SET_MAX; i++)
         assert_true(tarn_nid_set_add(&set, i * 37));
     assert_false(tarn_nid_set_lacks(&set, 5));
@@ -52,7 +52,7 @@ static void *ask(void *argument)
 static void test_threads(void **state)
 {
     (void)state;
-    struct tarn_nid_set set = { 0 };
+    struct tarn_nid_set set = { .table = NULL };
     pthread_t threads[2];
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask, &set), 0);
