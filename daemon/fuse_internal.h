@@ -32,7 +32,7 @@ struct tarn_server {
     // The loop's thread only:
     struct tarn_connection *first;   // of all connections
     struct tarn_pending_read *reads; // that wait for a chunk
-    uv_timer_t watch;                // runs while there are any
+    uv_timer_t watch;                // runs while there are any, and once more
 };
 
 struct tarn_connection {

@@ -2,6 +2,7 @@
 // Reads that wait for the line. The loop wants their chunks; a read queues on the first that is
 // missing, and when none is, a thread of the pool answers it.
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 
 #include "base/container.h"
@@ -105,8 +106,6 @@ static void unlist(struct tarn_pending_read *read)
         server->reads = read->after;
     if (read->after)
         read->after->before = read->before;
-    if (!server->reads)
-        uv_timer_stop(&server->watch);
 }
 
 // --- answering -----------------------------------------------------------------------------------------
@@ -367,10 +366,16 @@ static void time_out(struct tarn_pending_read *read, uint64_t now)
     give_up(read, -EIO);
 }
 
-// Answers reads that have waited for too long, or whose reader was killed.
+// Answers reads that have waited for too long, or whose reader was killed. When none has waited for a
+// while, what malloc keeps in pieces between chunks goes back to the system: up to 10 MB after much work.
 static void watch_reads(uv_timer_t *timer)
 {
     const struct tarn_server *server = timer->data;
+    if (!server->reads) {
+        uv_timer_stop(timer);
+        malloc_trim(0);
+        return;
+    }
     const uint64_t now = uv_now(timer->loop);
     struct tarn_pending_read *next;
     for (struct tarn_pending_read *read = server->reads; read; read = next) {
