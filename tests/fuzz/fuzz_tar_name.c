@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as a path in a tar: what comes out clean stays inside, says the same when cleaned again,
 // and leaves what was in the buffer only behind an error.
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,8 @@ static void check_clean(const struct tarn_buf *clean)
     must(path[0] != '/' && (clean->length == 0 || path[clean->length - 1] != '/'));
     for (const char *at = path; *at != '\0';) {
         const size_t length = strcspn(at, "/");
-        must(length >= 1 && length <= TARN_TAR_NAME_MAX);
+        const bool whiteout = at[length] == '\0' && strncmp(at, ".wh.", 4) == 0;
+        must(length >= 1 && length <= TARN_TAR_NAME_MAX + (whiteout ? 4 : 0));
         must(!(length == 1 && at[0] == '.') && !(length == 2 && memcmp(at, "..", 2) == 0));
         at += length + (at[length] == '/');
     }
