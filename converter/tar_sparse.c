@@ -17,8 +17,17 @@ void tarn_tar_map_clear(struct tarn_tar_map *map)
     *map = (struct tarn_tar_map){ .extents = map->extents, .capacity = map->capacity };
 }
 
+// Data right behind the last extent makes that longer. Not what lies behind an empty entry, which may be far
+// behind the last data.
 static int append(struct tarn_tar_map *map, uint64_t offset, uint64_t length)
 {
+    if (map->count > 0) {
+        struct tarn_tar_extent *last = &map->extents[map->count - 1];
+        if (offset == last->offset + last->length) {
+            last->length += length;
+            return 0;
+        }
+    }
     if (map->count == map->capacity) {
         const size_t capacity = map->capacity ? map->capacity * 2 : 16;
         struct tarn_tar_extent *extents = realloc(map->extents, capacity * sizeof *map->extents);
@@ -47,15 +56,8 @@ int tarn_tar_map_add(struct tarn_tar_map *map, tarn_tar_int offset, tarn_tar_int
                          "sparse map: entry %zu at %" PRIu64
                          " begins before the end of the last at %" PRIu64,
                          map->entries, start, map->end);
-    int ret = 0;
-    struct tarn_tar_extent *last = map->count > 0 ? &map->extents[map->count - 1] : NULL;
-    // An empty entry may lie between, far behind the last one with data.
-    if (bytes > 0 && last && start == last->offset + last->length)
-        last->length += bytes;
-    else if (bytes > 0)
-        ret = append(map, start, bytes);
-    if (ret < 0)
-        return tarn_fail_errno(err, ret, "keeping a sparse map");
+    if (bytes > 0 && append(map, start, bytes) < 0)
+        return tarn_fail_errno(err, -ENOMEM, "keeping a sparse map");
     map->entries++;
     map->data += bytes; // both are at most 2^20 times 2^43
     map->end = start + bytes;
