@@ -98,7 +98,7 @@ static struct tarn_data_file *new_file(int blobs, const char *name)
     file->blobs = blobs;
     file->fd = -1;
     file->marks = -1;
-    pthread_mutex_init(&file->losing, NULL);
+    pthread_mutex_init(&file->trust, NULL);
     pthread_mutex_init(&file->making, NULL);
     file->name = strdup(name);
     if (file->name)
@@ -148,7 +148,7 @@ void tarn_data_file_free(struct tarn_data_file *file)
         close(file->fd);
     if (file->marks >= 0)
         close(file->marks);
-    pthread_mutex_destroy(&file->losing);
+    pthread_mutex_destroy(&file->trust);
     pthread_mutex_destroy(&file->making);
     free(file->verified_words);
     free(file->written_words);
@@ -265,12 +265,30 @@ static int data_fd(struct tarn_data_file *file)
     return keep_fd(&file->fd, fd);
 }
 
+// With the lock held. The count comes last: who saw a bit of before has that count too.
+static void distrust_locked(struct tarn_data_file *file)
+{
+    for (size_t i = 0; i < bit_words(file); i++)
+        atomic_store_explicit(&file->verified[i], 0, memory_order_release);
+    atomic_fetch_add(&file->distrusts, 1);
+}
+
 // Somebody has been at the data, or the disk cannot read it: every chunk is looked at again.
 static void distrust(struct tarn_data_file *file)
 {
-    atomic_fetch_add(&file->distrusts, 1);
-    for (size_t i = 0; i < bit_words(file); i++)
-        atomic_store_explicit(&file->verified[i], 0, memory_order_release);
+    pthread_mutex_lock(&file->trust);
+    distrust_locked(file);
+    pthread_mutex_unlock(&file->trust);
+}
+
+// Of a chunk that was read or written since the bits had become void so often. If they did again meanwhile,
+// that was one of those that were lost, perhaps.
+static void set_verified(struct tarn_data_file *file, uint32_t row, uint32_t distrusts)
+{
+    pthread_mutex_lock(&file->trust);
+    if (atomic_load(&file->distrusts) == distrusts)
+        set_bit(file->verified, row);
+    pthread_mutex_unlock(&file->trust);
 }
 
 // A mark that is not kept costs a fetch by the next daemon, or a look at wrong bytes.
@@ -293,13 +311,13 @@ static void mark(struct tarn_data_file *file, uint32_t row, uint8_t value)
 // is nothing to wait for.
 static bool lost_writes(struct tarn_data_file *file, int fd)
 {
-    pthread_mutex_lock(&file->losing);
+    pthread_mutex_lock(&file->trust);
     const bool lost =
         sync_file_range(fd, (off_t)file->rows.data_length, 1, SYNC_FILE_RANGE_WAIT_BEFORE) < 0 &&
         tarn_is_lost_write(errno);
     if (lost)
-        distrust(file);
-    pthread_mutex_unlock(&file->losing);
+        distrust_locked(file);
+    pthread_mutex_unlock(&file->trust);
     if (lost)
         tarn_log(
             TARN_LOG_ERROR,
@@ -348,9 +366,10 @@ int tarn_data_file_check(struct tarn_data_file *file, const struct tarn_row_chun
 {
     if (!inside(file, chunk))
         return -EIO;
+    const uint32_t distrusts = atomic_load(&file->distrusts);
     const int ret = read_proven(file, chunk, scratch);
     if (ret == 0)
-        set_bit(file->verified, chunk->row);
+        set_verified(file, chunk->row, distrusts);
     else if (ret == -EIO)
         drop(file, chunk->row);
     else
@@ -390,10 +409,11 @@ int tarn_data_file_put(struct tarn_data_file *file, const struct tarn_row_chunk 
     if (fd == -ENOENT && make_again(file) == 0)
         fd = data_fd(file);
     int ret = fd < 0 ? fd : restore_length(file, fd);
+    const uint32_t distrusts = atomic_load(&file->distrusts);
     if (ret == 0)
         ret = tarn_pwrite_full(fd, bytes, chunk->length, chunk->address);
     if (ret == 0) {
-        set_bit(file->verified, chunk->row);
+        set_verified(file, chunk->row, distrusts);
         set_bit(file->written, chunk->row);
         mark(file, chunk->row, 1);
     }

@@ -41,9 +41,10 @@ struct tarn_data_file {
     void *verified_words;
     _Atomic uint64_t *written;  // in written_words
     _Atomic uint64_t *verified; // in verified_words
-    pthread_mutex_t losing;     // held from a lost write's report to the end of what it makes void
-    pthread_mutex_t making;     // guards made_at
-    int64_t made_at;            // when making the directory was last tried, monotonic seconds
+    // Held while a verified bit is set, and while all become void: from a lost write's report on.
+    pthread_mutex_t trust;
+    pthread_mutex_t making; // guards made_at
+    int64_t made_at;        // when making the directory was last tried, monotonic seconds
 };
 
 // Opens the directory. -EUCLEAN if its table is missing or damaged. blobs outlives the file.
@@ -79,8 +80,8 @@ static inline bool tarn_data_file_unwritable(const struct tarn_data_file *file)
 int tarn_data_file_read(struct tarn_data_file *file, uint64_t address, void *data,
                         size_t length) tarn_must_check;
 
-// Reads a chunk (to scratch, TARN_CHUNK_MAX bytes) and checks its digest: sets verified, 0; or
-// clears both bits, -EIO. Another -errno: it could not be looked at. Blocks.
+// Reads a chunk (to scratch, TARN_CHUNK_MAX bytes) and checks its digest: 0, and sets verified, unless the
+// bits became void meanwhile; or clears both bits, -EIO. Another -errno: it could not be looked at. Blocks.
 int tarn_data_file_check(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
                          void *scratch) tarn_must_check;
 
@@ -89,7 +90,8 @@ int tarn_data_file_check(struct tarn_data_file *file, const struct tarn_row_chun
 int tarn_data_file_lend(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
                         void *bytes) tarn_must_check;
 
-// Writes a chunk whose digest was checked, and sets both bits. Blocks. -errno: neither is set.
+// Writes a chunk whose digest was checked, and sets both bits, verified only unless the bits became void
+// meanwhile. Blocks. -errno: neither is set.
 int tarn_data_file_put(struct tarn_data_file *file, const struct tarn_row_chunk *chunk,
                        const void *bytes) tarn_must_check;
 

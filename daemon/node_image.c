@@ -117,8 +117,10 @@ int tarn_node_image_open(struct tarn_store *store, struct tarn_node_image_source
                          struct tarn_node_image **image, struct tarn_err *err)
 {
     struct tarn_node_image *opened = calloc(1, sizeof *opened);
-    if (!opened)
+    if (!opened) {
+        tarn_store_unmap(&source->bytes);
         return tarn_fail(err, -ENOMEM, "out of memory");
+    }
     opened->references = 1;
     opened->timeout = source->access->timeout ? source->access->timeout : TARN_ACCESS_TIMEOUT;
     opened->bytes = source->bytes;

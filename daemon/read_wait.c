@@ -149,15 +149,23 @@ static void reread(struct tarn_post *post)
     advance(tarn_container_of(post, struct tarn_pending_read, post));
 }
 
-// On the pool. What was local may have been lost meanwhile, and can be made again.
+// What was local may have been lost meanwhile, and can be made again: whether that is to be tried.
+static bool try_again(struct tarn_pending_read *read, int status)
+{
+    const bool first = status == -EIO && !read->reread;
+    if ((!first && (status != -EAGAIN || read->voids == VOIDS_MAX)) ||
+        tarn_node_image_damaged(read->slot->image))
+        return false;
+    read->reread |= first;
+    read->voids += !first;
+    return true;
+}
+
+// On the pool.
 static void not_answered(struct tarn_pending_read *read, int status)
 {
     struct tarn_connection *connection = connection_of(read);
-    const bool first = status == -EIO && !read->reread;
-    if ((first || (status == -EAGAIN && read->voids < VOIDS_MAX)) &&
-        !tarn_node_image_damaged(read->slot->image)) {
-        read->reread |= first;
-        read->voids += !first;
+    if (try_again(read, status)) {
         read->assembled = 0;
         read->post.run = reread;
         tarn_loop_queue_post(connection->server->options.queue, &read->post);
@@ -203,7 +211,21 @@ static void answer(struct tarn_job *job)
 
 // --- waiting for chunks ----------------------------------------------------------------------------------
 
-// The store is full: what is local before the chunk, and the chunk, go to the assembly.
+// How often the files of what is not in the assembly were distrusted.
+static uint32_t distrusts_of(const struct tarn_pending_read *read,
+                             const struct tarn_read_source *source)
+{
+    const uint64_t end = read->offset + read->size;
+    struct tarn_read_piece piece;
+    uint32_t sum = 0;
+    for (uint64_t at = read->offset + read->assembled;
+         at < end && tarn_read_source_map(source, at, end, &piece) == 0; at += piece.length)
+        sum += tarn_read_piece_distrusts(&piece);
+    return sum;
+}
+
+// The store is full: what is local before the chunk, and the chunk, go to the assembly. -EAGAIN: what is local
+// became void since it was found verified.
 static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_bytes *bytes)
 {
     struct tarn_erofs_inode inode;
@@ -215,6 +237,7 @@ static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_byte
         return ret < 0 ? ret : -ENOMEM;
     const uint64_t end = read->offset + read->size;
     uint64_t at = read->offset + read->assembled;
+    bool local = false;
     while (at < end) {
         struct tarn_read_piece piece;
         ret = tarn_read_source_map(&source, at, end, &piece);
@@ -228,17 +251,20 @@ static int assemble(struct tarn_pending_read *read, const struct tarn_chunk_byte
         if (inside && piece.address >= bytes->address) {
             n = tarn_min_u64(piece.length, chunk_end - piece.address);
             memcpy(out, bytes->data + (piece.address - bytes->address), (size_t)n);
-            read->assembled += (uint32_t)n;
-            return 0;
+            at += n;
+            break;
         }
         if (inside)
             n = bytes->address - piece.address;
         ret = tarn_read_source_fill(&source, at, at + n, out, NULL);
         if (ret < 0)
             return ret;
-        read->assembled += (uint32_t)n;
+        local |= !piece.hole;
         at += n;
     }
+    if (local && distrusts_of(read, &source) != read->distrusts)
+        return -EAGAIN;
+    read->assembled = (uint32_t)(at - read->offset);
     return 0;
 }
 
@@ -261,6 +287,8 @@ static void woken(struct tarn_fetch_waiter *waiter, int status,
     unlist(read);
     if (status == 0 && bytes)
         status = assemble(read, bytes);
+    if (bytes && status < 0 && try_again(read, status))
+        status = 0;
     if (status < 0 && !has_time(read, status))
         fail_read(read, status);
     else

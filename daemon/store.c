@@ -199,9 +199,9 @@ int tarn_store_attach(struct tarn_store *store, const struct tarn_rows *rows,
 {
     pthread_mutex_lock(&store->attaching);
     const int ret = attach(store, rows, file, err);
-    pthread_mutex_unlock(&store->attaching);
     if (ret == 0)
-        atomic_fetch_add(&(*file)->users, 1);
+        atomic_fetch_add(&(*file)->users, 1); // before another one may mend it
+    pthread_mutex_unlock(&store->attaching);
     return ret;
 }
 

@@ -385,7 +385,6 @@ int tarn_worker_run(const struct tarn_worker_options *options, struct tarn_err *
 {
     raise_limits();
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is a store that is full
     int ret = tarn_bus_guard_start(err);
     if (ret < 0)
         return ret;
