@@ -26,6 +26,7 @@ struct frame {
 struct twin {
     const void *from;
     void *to;
+    const struct tarn_xattr_set *joined; // of a lower link: what its inode had with its xattrs
 };
 
 struct merge {
@@ -78,10 +79,14 @@ static bool twin_equal(const void *from, const void *value)
     return ((const struct twin *)value)->from == from;
 }
 
+static struct twin *twin_find(const struct merge *merge, const void *from)
+{
+    return tarn_map_get(merge->twins, tarn_map_hash_address(from), from, twin_equal);
+}
+
 static void *twin_get(const struct merge *merge, const void *from)
 {
-    const struct twin *twin =
-        tarn_map_get(merge->twins, tarn_map_hash_address(from), from, twin_equal);
+    const struct twin *twin = twin_find(merge, from);
     return twin ? twin->to : NULL;
 }
 
@@ -90,7 +95,7 @@ static int twin_add(struct merge *merge, const void *from, void *to)
     struct twin *twin = tarn_arena_alloc(merge->scratch, sizeof *twin);
     if (!twin)
         return out_of_memory(merge);
-    *twin = (struct twin){ from, to };
+    *twin = (struct twin){ from, to, NULL };
     const int ret = tarn_map_add(merge->twins, tarn_map_hash_address(from), twin);
     return ret < 0 ? out_of_memory(merge) : 0;
 }
@@ -294,15 +299,18 @@ static int copy_xattrs(struct merge *merge, const struct tarn_xattr_set *from,
     return twin_add(merge, from, (void *)(uintptr_t)*to);
 }
 
-// The xattrs of `to` with those of `from`, which win.
-static int join_xattrs(struct merge *merge, const struct tarn_xattr_set *from,
-                       struct tarn_inode *to)
+// Adds the xattrs of a lower link, which win, to those of its inode. Its further names add nothing, unless
+// another link changed them since: to look through them for each name could take hours.
+static int join_xattrs(struct merge *merge, const struct tarn_xattr_set *from, struct twin *twin)
 {
-    if (!from)
+    struct tarn_inode *to = twin->to;
+    if (!from || (twin->joined && twin->joined == to->xattrs))
         return 0;
-    if (!to->xattrs)
-        return copy_xattrs(merge, from, &to->xattrs);
-    return tarn_tree_join_xattrs(merge->merged, from->items, from->count, &to->xattrs, merge->err);
+    const int ret = to->xattrs ? tarn_tree_join_xattrs(merge->merged, from->items, from->count,
+                                                       &to->xattrs, merge->err)
+                               : copy_xattrs(merge, from, &to->xattrs);
+    twin->joined = to->xattrs;
+    return ret;
 }
 
 static void copy_attributes(const struct tarn_inode *from, struct tarn_inode *to)
@@ -347,10 +355,11 @@ static int copy_inode(struct merge *merge, const struct tarn_inode *from, struct
 static int find_inode(struct merge *merge, const struct tarn_inode *from, struct tarn_inode **found)
 {
     if (is_lower_link(from)) {
-        *found = twin_get(merge, from);
-        assert(*found);
+        struct twin *twin = twin_find(merge, from);
+        assert(twin);
+        *found = twin->to;
         copy_attributes(from, *found);
-        return join_xattrs(merge, from->xattrs, *found);
+        return join_xattrs(merge, from->xattrs, twin);
     }
     *found = from->nlink > 1 ? twin_get(merge, from) : NULL;
     if (*found)

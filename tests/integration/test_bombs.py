@@ -90,3 +90,16 @@ def test_links_that_change_nothing(tarn, tmp_path):
         tar.hard_link(b"l%d" % i, b"x", xattrs={b"user.0": b"x" * 60000} if i % 8 == 0 else {})
     (tmp_path / "t.tar").write_bytes(bytes(tar))
     tarn("convert", f"tar:{tmp_path}/t.tar", f"oci:{tmp_path}/o:t")
+
+
+def test_names_of_one_link(tarn, tmp_path):
+    """Its xattrs are looked through once, not for each name, which would take ten minutes."""
+    below, above, layout = Tar(), Tar(), LayoutBuilder(tmp_path / "layout")
+    below.add(b"x")
+    for i in range(40000):
+        above.hard_link(b"%d" % i, b"x", xattrs={} if i else
+                        {b"user.%d" % k: b"" for k in range(100000)})
+    layout.image([below, above])
+    message = r"bootstrap: /0: the xattrs take more than 262140 bytes"
+    check_peak(peak_of_failure(tarn, message, "convert", f"oci:{layout.path}:latest",
+                               f"oci:{tmp_path}/o:t"), 200 * MIB)
