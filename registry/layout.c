@@ -383,11 +383,18 @@ static void remove_unused(const struct layout *layout)
         rmdir(layout->path);
 }
 
-// The first way's flock keeps this one from taking anything away.
+// The first way's flock keeps this one from taking anything away; it has one since it was opened, if the
+// layout was there, even if it writes nothing itself.
+static bool leaves_to_first_way(const struct layout *layout)
+{
+    return layout->writing && layout->first_way && layout->first_way->blobs >= 0;
+}
+
 static void leave_to_first_way(const struct layout *layout)
 {
     struct layout *first = layout->first_way;
     pthread_mutex_lock(&first->lock);
+    first->writing = true;
     for (size_t i = 0; i < layout->litter.count; i++)
         if (tarn_litter_add(&first->litter, &layout->litter.digests[i]) < 0)
             break;
@@ -399,7 +406,7 @@ static void leave_to_first_way(const struct layout *layout)
 static void layout_close(struct tarn_disk *disk)
 {
     struct layout *layout = layout_of(disk);
-    if (layout->writing && layout->first_way && layout->first_way->writing) {
+    if (leaves_to_first_way(layout)) {
         leave_to_first_way(layout);
     } else if (layout->writing) {
         remove_litter(layout);

@@ -178,6 +178,25 @@ static void test_other_writer(void **state)
     assert_true(is_there(place, found));
 }
 
+// The first way only opened a layout that was there, and failed before it wrote anything.
+static void test_second_way_alone(void **state)
+{
+    struct tarn_test_place *place = *state;
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *image = tarn_test_put_image(place, "image");
+    assert_int_equal(tarn_test_publish(place, "t", image, NULL, NULL), 0);
+    close_it(place);
+    tarn_test_place_open(place, "oci", "layout", true);
+    place->first_way = tarn_steal(place->repository);
+    tarn_test_place_open(place, "oci", "layout", true);
+    tarn_autojson json_t *lost = blob(place, "of the second way");
+    close_it(place);
+    place->repository = tarn_steal(place->first_way);
+    close_it(place);
+    assert_false(is_there(place, lost));
+    assert_true(is_there(place, image) && parts_are_there(place, image));
+}
+
 // Two ways of one run: the second leaves what it put there to the first, whose flock is in its way.
 static void test_second_way(void **state)
 {
@@ -215,6 +234,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_writer, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
         cmocka_unit_test_setup_teardown(test_second_way, tarn_test_place_set_up,
+                                        tarn_test_place_tear_down),
+        cmocka_unit_test_setup_teardown(test_second_way_alone, tarn_test_place_set_up,
                                         tarn_test_place_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
