@@ -414,6 +414,17 @@ static int collect(struct archive *archive, const char *index, struct parts *par
     return ret;
 }
 
+// Who could not read the old archive must not read the new one. Only root can keep any owner and group: where
+// the group is another one, it gets what all others had.
+static int keep_mode(int fd, const struct stat *old, struct tarn_err *err)
+{
+    mode_t mode = old->st_mode & 0777;
+    (void)!fchown(fd, old->st_uid, (gid_t)-1);
+    if (fchown(fd, (uid_t)-1, old->st_gid) < 0)
+        mode = (mode & 0707) | (mode & 0007) << 3;
+    return fchmod(fd, mode) < 0 ? tarn_fail_errno(err, -errno, "cannot set its mode") : 0;
+}
+
 // The file in the temporary directory; publishing is held, so that content does not change.
 static int write_archive(struct archive *archive, const char *index, struct tarn_err *err)
 {
@@ -429,9 +440,8 @@ static int write_archive(struct archive *archive, const char *index, struct tarn
         ret = tarn_fail_errno(err, -errno, "%s: cannot create it", name_of(archive));
     if (ret == 0)
         ret = tarn_archive_write(fd, parts.list, parts.count, err);
-    // Who could not read the old one must not read the new one.
-    if (ret == 0 && archive->content.fd >= 0 && fchmod(fd, archive->content.st.st_mode & 0777) < 0)
-        ret = tarn_fail_errno(err, -errno, "cannot set its mode");
+    if (ret == 0 && archive->content.fd >= 0)
+        ret = keep_mode(fd, &archive->content.st, err);
     if (ret == 0 && fsync(fd) < 0)
         ret = tarn_fail_errno(err, -errno, "cannot write");
     parts_release(&parts, archive->content.fd);

@@ -2,7 +2,7 @@
 // OCI archives: one plain tar with an OCI layout in it. Reading takes ranges from the file in place.
 // Writing keeps new blobs in a directory beside the file, "FILE.tarn-<pid>-<n>.tmp", and publishing
 // writes a whole new archive there (what the old one held, the new blobs, the new index.json; sorted,
-// times 0) and renames it over the file, whose mode it keeps.
+// times 0) and renames it over the file, whose mode it keeps, and owner and group where it can.
 #ifndef TARN_REGISTRY_ARCHIVE_H
 #define TARN_REGISTRY_ARCHIVE_H
 

@@ -214,11 +214,11 @@ static void test_keeps(void **state)
     add_image(place, "abc", "one", false);
     tarn_repository_close(tarn_steal(place->repository));
     shell(place, "mkdir y && tar -C y -xf a.tar && echo hello >y/$(printf %0150d 7) && "
-                 "tar -C y --format=gnu -cf a.tar . && chmod 600 a.tar");
+                 "tar -C y --format=gnu -cf a.tar . && chown 12:34 a.tar && chmod 640 a.tar");
     tarn_test_place_open(place, "oci-archive", "a.tar", true);
     add_image(place, "def", "one", false);
     shell(place, "mkdir x && tar -C x -xf a.tar && test $(cat x/0*) = hello");
-    shell(place, "test $(stat -c %a a.tar) = 600");
+    shell(place, "test $(stat -c %u:%g:%a a.tar) = 12:34:640");
     tag_is(place, "one", 2);
 }
 
