@@ -23,6 +23,7 @@ struct step {
 // One inode of lower links.
 struct target {
     struct step *hidden_by; // the step of the name that the target is, or NULL
+    bool sought;            // it was looked for: once, the way may be long and the names many
     bool written;           // one of its names is
 };
 
@@ -109,7 +110,8 @@ static int collect(struct order *order)
 static void hide(const struct order *order, const struct tarn_node *link)
 {
     struct target *target = target_of(order, link);
-    const struct tarn_node *own = target->hidden_by ? NULL : find_own(order, link->inode);
+    const struct tarn_node *own = target->sought ? NULL : find_own(order, link->inode);
+    target->sought = true;
     struct step *step = own ? find_step(order, own) : NULL;
     if (!step)
         return; // what has no step comes behind all that have
