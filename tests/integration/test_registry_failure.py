@@ -3,7 +3,10 @@
 soon as it behaves again, and never a wrong one."""
 import concurrent.futures
 import errno
+import mmap
+import os
 import re
+import resource
 import threading
 import time
 
@@ -17,6 +20,7 @@ from registry_help import content, plain_layer, read_errno
 TIMEOUT = 2  # seconds, of mounts that are to fail
 PATIENCE = 300  # within which anything must have ended
 ANY_BLOB = "/blobs/"
+LARGE = 400000
 WIDE = 4000  # seed of the first layer of the wide image
 
 
@@ -43,6 +47,13 @@ def wide(tmp_path_factory, session_tarn, registry):
 def other(tmp_path_factory, session_tarn, registry):
     return help_.converted(tmp_path_factory, session_tarn, registry, "failure/other",
                      [plain_layer(42, 8)])
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory, session_tarn, registry):
+    """Files of several chunks."""
+    return help_.converted(tmp_path_factory, session_tarn, registry, "failure/large",
+                     [plain_layer(43, 2, LARGE)])
 
 
 @pytest.fixture
@@ -138,6 +149,45 @@ def test_stalled_line(tarn, made, line, place):
     fails(place)
     line.set(stall=0)
     assert right(place)
+
+
+def read_directly(path):
+    """All of it, in one request, whatever the kernel has."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, 1 << 20) as room:
+            return room[:os.preadv(fd, [room], 0)]
+    finally:
+        os.close(fd)
+
+
+def test_store_that_fails_while_a_read_waits(tarn, large, line, place):
+    """What was local when it began to wait becomes zeros; what it waits for can only be had from memory."""
+    image = f"docker://{line.host}/{large.name}:t"
+    tarn("mount", image, place)
+    truth = [content(43, i, LARGE) for i in range(2)]
+    assert [(place / f"d43/f{i}").read_bytes() for i in range(2)] == truth
+    tarn("umount", place)
+    daemon_help.stop(tarn)
+    data, = (tarn.root / "blobs").glob("*/data")
+    size, last = data.stat().st_size, truth[0][-100:]
+    daemon_help.flip(data, data.read_bytes().index(last))
+    tarn("mount", "--timeout", PATIENCE, image, place)
+    line.set(stall=1)
+
+    def waiting(count):
+        return wait_until(lambda: daemon_help.stats(tarn)["read_waits"] >= count)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        reads = [threads.submit(read_directly, place / "d43/f0")]
+        assert waiting(1)
+        os.truncate(data, 0)
+        reads.append(threads.submit(read_directly, place / "d43/f1"))  # finds that out
+        assert waiting(2)
+        os.truncate(data, size)
+        resource.prlimit(daemon_help.daemon(tarn), resource.RLIMIT_FSIZE, (4096, 4096))
+        line.set(stall=0)
+        assert [read.result(PATIENCE) for read in reads] == truth
 
 
 def test_wrong_byte_for_ever(tarn, bad, mount, place):
