@@ -319,10 +319,10 @@ static bool lost_writes(struct tarn_data_file *file, int fd)
         distrust_locked(file);
     pthread_mutex_unlock(&file->trust);
     if (lost)
-        tarn_log(
-            TARN_LOG_ERROR,
-            "store: the disk did not take all of blobs/%s/data; what is missing is fetched again",
-            file->name);
+        tarn_log(TARN_LOG_ERROR,
+                 "store: the disk did not take all of blobs/%s/data; what is missing is fetched "
+                 "again: see to the disk",
+                 file->name);
     return lost;
 }
 
