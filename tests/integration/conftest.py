@@ -101,7 +101,7 @@ def quirks(session_tarn, tmp_path_factory):
 
 @pytest.fixture(params=["corner", "base", "quirks"])
 def image(request):
-    """Each of the images."""
+    """Each of the images; some of them by @pytest.mark.parametrize("image", [...], indirect=True)."""
     return request.getfixturevalue(request.param)
 
 
